@@ -7,8 +7,9 @@ source both come through here, so a policy sees the same thing in both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from planner.core.histogram import Histogram
 from planner.core.types import Observation, PoolReading, Window
@@ -47,3 +48,84 @@ class Scrape:
     pools: Mapping[str, PoolReading]  # gauges; step_seconds is filled in by ``observe``
     steps: Mapping[str, Mapping[str, Cumulative]] = field(default_factory=dict)  # pool → worker → ITL histogram
     problems: tuple[str, ...] = ()
+
+
+def observe(before: Scrape | None, after: Scrape) -> Observation:
+    """What happened between two scrapes, and how the pools look now.
+
+    An instance that was not there before counts from zero (it was born in the
+    window); one that has gone takes its last moments with it; a counter that
+    went down was restarted, and what it shows is all since then. A signal that
+    no instance exposes stays ``None``.
+    """
+    steps = {pool: _steps(before.steps.get(pool, {}) if before else {}, now) for pool, now in after.steps.items()}
+    pools = {
+        name: replace(reading, step_seconds=_merged(steps.get(name, {}).values()), worker_steps=_means(steps.get(name)))
+        for name, reading in after.pools.items()
+    }
+    window = None
+    if before is not None and after.front and after.at > before.at:
+        window = _window(before, after)
+    return Observation(after.at, pools, window, after.problems)
+
+
+def _window(before: Scrape, after: Scrape) -> Window:
+    pairs = [(before.front.get(name), door) for name, door in after.front.items()]
+    return Window(
+        seconds=after.at - before.at,
+        started=_sum(_grown(old and old.started, new.started) for old, new in pairs),
+        finished=_sum(_grown(old and old.finished, new.finished) for old, new in pairs),
+        cached_tokens=_sum(_grown(old and old.cached_tokens, new.cached_tokens) for old, new in pairs),
+        generated_tokens=_sum(_grown(old and old.generated_tokens, new.generated_tokens) for old, new in pairs),
+        input_tokens=_merged(_increase(old and old.input_tokens, new.input_tokens) for old, new in pairs),
+        output_tokens=_merged(_increase(old and old.output_tokens, new.output_tokens) for old, new in pairs),
+        ttft=_merged(_increase(old and old.ttft, new.ttft) for old, new in pairs),
+        itl=_merged(_increase(old and old.itl, new.itl) for old, new in pairs),
+        duration=_merged(_increase(old and old.duration, new.duration) for old, new in pairs),
+    )
+
+
+def _grown(old: float | None, new: float | None) -> float | None:
+    """Increase of a counter that may have been restarted from zero."""
+    if new is None or math.isnan(new):
+        return None
+    if old is None or math.isnan(old) or new < old:
+        return new
+    return new - old
+
+
+def _increase(old: Cumulative | None, new: Cumulative | None) -> Histogram | None:
+    """Increase of a histogram over the window, as counts per bucket."""
+    if new is None or math.isnan(new.total):
+        return None
+    restarted = old is None or old.edges != new.edges or new.buckets[-1] < old.buckets[-1]
+    if old is None or restarted:
+        base, total = (0.0,) * len(new.buckets), new.total
+    else:
+        base, total = old.buckets, new.total - old.total
+    grown = [b - a for a, b in zip(base, new.buckets, strict=True)]
+    counts = tuple(max(0.0, b - a) for a, b in zip([0.0, *grown], grown, strict=False))
+    return Histogram(new.edges, counts, total)
+
+
+def _steps(old: Mapping[str, Cumulative], new: Mapping[str, Cumulative]) -> dict[str, Histogram]:
+    increases = ((worker, _increase(old.get(worker), now)) for worker, now in new.items())
+    return {worker: grown for worker, grown in increases if grown is not None}
+
+
+def _means(steps: Mapping[str, Histogram] | None) -> tuple[tuple[float, float], ...]:
+    counted = [(h.total, h.count) for h in (steps or {}).values()]
+    return tuple((total / count, count) for total, count in counted if count > 0)
+
+
+def _merged(parts: Iterable[Histogram | None]) -> Histogram | None:
+    whole: Histogram | None = None
+    for part in parts:
+        if part is not None:
+            whole = part if whole is None else whole.plus(part)
+    return whole
+
+
+def _sum(parts: Iterable[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None

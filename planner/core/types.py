@@ -56,6 +56,7 @@ class PoolReading:
     kv_usage: float | None = None  # mean share of KV blocks in use, 0 … 1
     kv_usage_max: float | None = None  # of the fullest replica
     step_seconds: Histogram | None = None  # engine's own inter-token latency over the window
+    worker_steps: tuple[tuple[float, float], ...] = ()  # (mean ITL in seconds, token gaps) of each worker, window
     backlog: tuple[float, ...] | None = None  # waiting requests per replica, where the source tells
 
 

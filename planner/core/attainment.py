@@ -1,0 +1,57 @@
+"""How many promises were kept, as far as buckets show, and what is left of the error budget.
+
+A target between two bucket edges is seen as a bracket. Inside it the tail is
+taken to fall geometrically, which is exact for an exponential wait. A
+request's mean ITL is not exposed at all; the mean step of its worker over a
+few seconds stands for it, since all sequences of a worker share the step.
+"""
+
+from __future__ import annotations
+
+from planner.core import tuning
+from planner.core.histogram import Histogram
+from planner.core.types import PoolReading
+
+
+def late_share(ttft: Histogram | None, target_s: float) -> float | None:
+    """Share of first tokens later than ``target_s``; ``None`` without any."""
+    bracket = ttft.share_at_most(target_s) if ttft is not None else None
+    if ttft is None or bracket is None:
+        return None
+    low, high = bracket
+    if low == high:
+        return 1.0 - low
+    below = max((e for e in ttft.edges if e <= target_s), default=0.0)
+    above = min(e for e in ttft.edges if e > target_s)
+    if above == float("inf"):
+        return 1.0 - low
+    floor = 0.5 / max(ttft.count, 1.0)  # an empty tail is not an impossible one
+    outer, inner = max(1.0 - high, floor), max(1.0 - low, floor)
+    place = (target_s - below) / (above - below)
+    return min(1.0 - low, max(1.0 - high, inner ** (1.0 - place) * outer**place))
+
+
+def slow_share(reading: PoolReading, target_s: float) -> float | None:
+    """Share of token gaps on workers whose mean step was above ``target_s``; ``None`` without any.
+
+    Without per-worker means the pool's mean speaks for all.
+    """
+    if reading.worker_steps:
+        total = sum(gaps for _, gaps in reading.worker_steps)
+        return sum(gaps for mean, gaps in reading.worker_steps if mean > target_s) / total
+    mean = reading.step_seconds.mean if reading.step_seconds is not None else None
+    return None if mean is None else float(mean > target_s)
+
+
+def spent(budget: float, missed: float, requests: float, goal: float, elapsed_s: float) -> float:
+    """Error budget after a window: requests missed beyond what the goal allows, old ones forgotten."""
+    aim = (1.0 - goal) * (1.0 - tuning.FEEDBACK_AIM)
+    faded = budget * max(0.0, 1.0 - elapsed_s / tuning.BUDGET_LEAK_S)
+    return faded + missed - aim * requests
+
+
+def urgency(budget: float, rate: float, goal: float) -> float:
+    """Log factor on the price of a miss: budget overspent by an hour's allowance multiplies it by e."""
+    if rate <= 0:
+        return 0.0
+    return min(max(budget / ((1.0 - goal) * rate * 3600.0), tuning.FEEDBACK_LOW), tuning.FEEDBACK_HIGH)

@@ -1,0 +1,123 @@
+"""How wrong the profile is: observed engine speed over profiled speed, queueing left out.
+
+Decode says it directly: the step time at the concurrency that was there.
+Prefill by the utilisation law: the time replicas were busy over the service
+time the profile gives the prompts they finished; a queue in front changes
+neither. Only where no source tells who was busy is TTFT itself used, against
+what the model *including queueing* expects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.core import tuning
+from planner.core.load import Lengths, Load, lengths_of
+from planner.core.policy import Policy, Pool, Sla
+from planner.core.sizing.models import PrefillModel
+from planner.core.types import PoolReading, Role, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one pool showed since the last full decision. Sums over windows, in seconds."""
+
+    seconds: float = 0.0
+    running_s: float = 0.0  # requests being worked on, integrated over time
+    ready_s: float = 0.0  # replicas serving, integrated over time
+    observed_s: float = 0.0  # token gaps, summed
+    expected_s: float = 0.0  # the same gaps at the profile's speed
+    gaps: float = 0.0  # how many
+    last_running: float | None = None
+
+
+def gather(pool: Pool, evidence: Evidence, reading: PoolReading, seconds: float, context: float | None) -> Evidence:
+    """Add one window of ``seconds`` to the evidence."""
+    running = reading.running
+    if running is None or seconds <= 0:
+        return replace(evidence, last_running=running)
+    mean = running if evidence.last_running is None else 0.5 * (running + evidence.last_running)
+    observed = expected = gaps = 0.0
+    steps = reading.step_seconds
+    if pool.role is not Role.PREFILL and steps is not None and steps.count > 0 and context and reading.ready > 0:
+        each = mean / reading.ready
+        if each >= 0.5:
+            observed, gaps = steps.total, steps.count
+            expected = gaps * pool.profile.decode.itl_s(max(1.0, each), context)
+    return Evidence(
+        seconds=evidence.seconds + seconds,
+        running_s=evidence.running_s + mean * seconds,
+        ready_s=evidence.ready_s + reading.ready * seconds,
+        observed_s=evidence.observed_s + observed,
+        expected_s=evidence.expected_s + expected,
+        gaps=evidence.gaps + gaps,
+        last_running=running,
+    )
+
+
+def corrected(policy: Policy, pool: Pool, before: float, evidence: Evidence, window: Window | None,
+              load: Load | None) -> float:  # fmt: skip
+    """The pool's correction after this interval: smoothed, bounded, unmoved without evidence."""
+    if pool.role is Role.PREFILL:
+        ratio = _prefill_ratio(policy, pool, evidence, window, load)
+    elif pool.role is Role.DECODE:
+        ratio = _decode_ratio(evidence)
+    else:
+        ratio = _aggregated_ratio(pool, evidence, window, load)
+    if ratio is None:
+        return before
+    ratio = min(max(ratio, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
+    return before + tuning.CORRECTION_GAIN * (ratio - before)
+
+
+def _decode_ratio(evidence: Evidence) -> float | None:
+    if evidence.gaps < tuning.EVIDENCE_TOKENS or evidence.expected_s <= 0:
+        return None
+    return evidence.observed_s / evidence.expected_s
+
+
+def _prefill_ratio(policy: Policy, pool: Pool, evidence: Evidence, window: Window | None,
+                   load: Load | None) -> float | None:  # fmt: skip
+    profiled = _profiled_prefill_s(pool, window)
+    if profiled is None or window is None or window.input_tokens is None:
+        return None
+    if window.input_tokens.total < 10.0 * tuning.EVIDENCE_TOKENS:
+        return None
+    if evidence.seconds > 0 and evidence.running_s > 0:
+        return evidence.running_s / profiled
+    return _ratio_from_ttft(policy.sla, pool, evidence, window, load)
+
+
+def _profiled_prefill_s(pool: Pool, window: Window | None) -> float | None:
+    """Seconds the profile gives to the prompts that were finished in the window."""
+    if window is None or window.input_tokens is None or window.input_tokens.count <= 0:
+        return None
+    hit = min(0.999, (window.cached_tokens or 0.0) / window.input_tokens.total)
+    lengths: Lengths = lengths_of(window.input_tokens).scaled(1.0 - hit)
+    mean = sum(
+        p * pool.profile.prefill.service_s(tokens) for tokens, p in zip(lengths.values, lengths.shares, strict=True)
+    )
+    return window.input_tokens.count * mean
+
+
+def _ratio_from_ttft(sla: Sla, pool: Pool, evidence: Evidence, window: Window, load: Load | None) -> float | None:
+    """Slowness whose expected TTFT, waiting included, is the observed one (bisection; TTFT grows with it)."""
+    observed = window.ttft.mean if window.ttft is not None else None
+    if observed is None or load is None or load.mean_rate <= 0 or window.started is None or evidence.seconds <= 0:
+        return None
+    ready, rate = evidence.ready_s / evidence.seconds, window.started / window.seconds
+    low, high = tuning.CORRECTION_LOW, tuning.CORRECTION_HIGH
+    for _ in range(16):
+        middle = 0.5 * (low + high)
+        expected = PrefillModel.of(pool, sla, load, middle).ttft_s(ready, rate)
+        low, high = (low, middle) if expected is None or expected > observed else (middle, high)
+    return high
+
+
+def _aggregated_ratio(pool: Pool, evidence: Evidence, window: Window | None, load: Load | None) -> float | None:
+    """Both kinds of work share the step: observed = k · itl / (1 − k · φ), solved for k."""
+    profiled = _profiled_prefill_s(pool, window)
+    if evidence.gaps < tuning.EVIDENCE_TOKENS or profiled is None or evidence.ready_s <= 0:
+        return None
+    observed, alone = evidence.observed_s / evidence.gaps, evidence.expected_s / evidence.gaps
+    return observed / (alone + observed * profiled / evidence.ready_s)

@@ -1,0 +1,139 @@
+"""One control step as arithmetic: no clock, no network, no log, no globals.
+
+``decide`` is the only door. It takes in what was seen, looks at which rhythm
+is due — a full decision every ``interval_s`` on the epoch's grid, a fast look
+at every other step — and answers with a decision that says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.core import law_classic, law_slo, tuning
+from planner.core.attainment import late_share, slow_share, spent
+from planner.core.constraints import constrain
+from planner.core.correction import Evidence, gather
+from planner.core.memory import remember
+from planner.core.policy import Policy
+from planner.core.proposal import Proposal
+from planner.core.state import PlannerState
+from planner.core.types import Decision, Observation, PoolReading, Reason, Role
+
+
+def decide(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Decision, PlannerState]:
+    """Answer one observation; return the answer and what to remember."""
+    state = _take_in(policy, state, seen)
+    if seen.window is None:
+        return _hold(policy, state, seen, Reason.HELD_BLIND)
+    if not _due(policy, state, seen.at):
+        return _fast_look(policy, state, seen)
+
+    state = replace(state, decided_at=seen.at)
+    proposal, state = _propose(policy, state, seen)
+    if proposal is None:
+        return _hold(policy, state, seen, Reason.HELD_STARTING)
+    return _conclude(policy, state, seen, proposal)
+
+
+def _propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Proposal | None, PlannerState]:
+    """What the policy's law wants; ``None`` while nothing has been learnt."""
+    if policy.law == "static":
+        return Proposal(dict(policy.fixed), Reason.FIXED), state
+    if policy.law == "classic":
+        return law_classic.propose(policy, state, seen)
+    return law_slo.propose(policy, state, seen)
+
+
+def _fast_look(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Decision, PlannerState]:
+    """Between full decisions only an overload moves the fleet, and only upwards."""
+    urgent = law_slo.react(policy, state, seen) if policy.law == "slo" else None
+    if urgent is None:
+        return _hold(policy, state, seen, Reason.HELD_BETWEEN)
+    return _conclude(policy, state, seen, urgent)
+
+
+def _conclude(policy: Policy, state: PlannerState, seen: Observation, proposal: Proposal) -> tuple[Decision, PlannerState]:
+    """Bring the wanted fleet under the operator's rules and write down why."""
+    hold_s = policy.stabilization_s if policy.law == "slo" else 0.0
+    recent = tuple(wish for wish in state.recent if wish[0] > seen.at - hold_s) if hold_s else ()
+    allowed, adjustments = constrain(policy, proposal.wanted, [wish for _, wish in recent], proposal.worth)
+    decision = Decision(
+        at=seen.at,
+        replicas=allowed,
+        wanted=dict(proposal.wanted),
+        reason=proposal.reason,
+        adjustments=adjustments,
+        forecast=proposal.forecast,
+        expected=proposal.expect(allowed) if proposal.expect else None,
+        feasible=not proposal.unreachable,
+        corrections=dict(state.corrections),
+        notes=(*proposal.unreachable, *proposal.notes),
+    )
+    return decision, replace(state, asked=allowed, recent=(*recent, (seen.at, dict(proposal.wanted))))
+
+
+def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason) -> tuple[Decision, PlannerState]:
+    """Keep what was asked for, not what is ready: that would cancel what is still starting."""
+    asked = {name: reading.requested for name, reading in seen.pools.items()}
+    if reason is Reason.HELD_BETWEEN and state.asked is not None:
+        asked = dict(state.asked)
+    wanted = {pool.name: asked.get(pool.name, max(1, pool.min_replicas)) for pool in policy.pools}
+    allowed, adjustments = constrain(policy, wanted, [])
+    decision = Decision(
+        seen.at, allowed, wanted, reason, adjustments, corrections=state.corrections, notes=seen.problems
+    )
+    return decision, state
+
+
+def _due(policy: Policy, state: PlannerState, at: float) -> bool:
+    """A full decision is due once in every interval of the epoch's grid."""
+    if state.decided_at is None:
+        return True
+    slot = math.floor(at / policy.interval_s + 1e-9)
+    return slot > math.floor(state.decided_at / policy.interval_s + 1e-9)
+
+
+def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerState:
+    """Remember the window: traffic, evidence of speed, start-up times, promises kept and missed."""
+    elapsed = seen.at - state.at if state.at is not None else 0.0
+    evidence, startup = dict(state.evidence), dict(state.startup_s)
+    context = state.load.context_tokens if state.load else None
+    for pool in policy.pools:
+        reading = seen.pools.get(pool.name)
+        if reading is None:
+            continue
+        startup[pool.name] = _smoothed(startup.get(pool.name, pool.startup_s), reading)
+        if seen.window is not None:
+            old = evidence.get(pool.name, Evidence())
+            evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
+    return replace(
+        state,
+        at=seen.at,
+        memory=remember(state.memory, seen.window, elapsed),
+        evidence=evidence,
+        startup_s=startup,
+        budget=_budget(policy, state.budget, seen),
+    )
+
+
+def _smoothed(startup_s: float, reading: PoolReading) -> float:
+    for measured in reading.startups_s:
+        startup_s += tuning.STARTUP_GAIN * (measured - startup_s)
+    return startup_s
+
+
+def _budget(policy: Policy, budget: float, seen: Observation) -> float:
+    """Error budget after this window; the worst pool speaks for the joint promise (shares add up)."""
+    window = seen.window
+    if window is None or window.ttft is None or window.ttft.count <= 0:
+        return budget
+    late = late_share(window.ttft, policy.sla.ttft_s) or 0.0
+    slow = max((slow_share(r, policy.sla.itl_s) or 0.0 for r in _decoding(policy, seen.pools)), default=0.0)
+    requests = window.ttft.count
+    return spent(budget, min(1.0, late + slow) * requests, requests, policy.sla.goal, window.seconds)
+
+
+def _decoding(policy: Policy, pools: Mapping[str, PoolReading]) -> list[PoolReading]:
+    return [pools[pool.name] for pool in policy.pools if pool.role is not Role.PREFILL and pool.name in pools]

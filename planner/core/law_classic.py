@@ -1,0 +1,100 @@
+"""The classic law in the loop: last window's corrections, point forecasts, utilisation sized to 1.
+
+The baseline, exact in its arithmetic (``planner.core.sizing.classic``). Where a window says nothing
+the peer's behaviour depends on NaN; here it holds, as its own documentation intends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.core.memory import turn_page
+from planner.core.policy import Policy, Pool
+from planner.core.proposal import Proposal
+from planner.core.state import PlannerState
+from planner.core.types import DemandForecast, Observation, Reason, Role, Window
+from predictors import registry
+from predictors.api import Predictor
+
+
+def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Proposal | None, PlannerState]:
+    """Correct, forecast requests, ISL and OSL one interval ahead, size; ``None`` holds."""
+    from planner.core.sizing import classic
+
+    window = state.memory.gathered
+    state = replace(state, memory=turn_page(state.memory))
+    if window is None or window.started is None:
+        return None, state
+    state = _taught(policy, state, seen.at, window)
+    corrections = _corrections(policy, state, seen, window)
+    state = replace(state, corrections=corrections)
+    ahead = {name: predictor.predict(1) for name, predictor in state.predictors.items()}
+    requests, isl, osl = (ahead.get(name) for name in ("requests", "isl", "osl"))
+    if requests is None or isl is None or osl is None:
+        return None, state
+    prefill, decode = _pair(policy)
+    fleet = classic.size(
+        prefill.profile,
+        requests=requests.mean,
+        isl=isl.mean,
+        osl=osl.mean,
+        interval_s=policy.interval_s,
+        itl_s=policy.sla.itl_s,
+        prefill_correction=corrections.get(prefill.name, 1.0),
+        decode_correction=corrections.get(decode.name, 1.0),
+        prefill_gpus=prefill.gpus,
+        decode_gpus=decode.gpus,
+        min_endpoint=max(1, min(prefill.min_replicas, decode.min_replicas)),
+        budget=policy.budget_gpus,
+    )
+    rate = requests.mean / policy.interval_s
+    forecast = DemandForecast(policy.interval_s, rate, rate, rate, isl.mean, osl.mean)
+    return Proposal({prefill.name: fleet[0], decode.name: fleet[1]}, Reason.SIZED, forecast), state
+
+
+def _pair(policy: Policy) -> tuple[Pool, Pool]:
+    roles = {pool.role: pool for pool in policy.pools}
+    if Role.PREFILL not in roles or Role.DECODE not in roles:
+        raise ValueError("the classic law sizes one prefill and one decode pool; use --law slo for aggregated pools")
+    return roles[Role.PREFILL], roles[Role.DECODE]
+
+
+def _taught(policy: Policy, state: PlannerState, at: float, window: Window) -> PlannerState:
+    values = {
+        "requests": window.started,
+        "isl": window.input_tokens.mean if window.input_tokens else None,
+        "osl": window.output_tokens.mean if window.output_tokens else None,
+    }
+    predictors: dict[str, Predictor] = {}
+    for name, value in values.items():
+        old = state.predictors.get(name)
+        predictors[name] = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
+        scaled = value * policy.interval_s / window.seconds if name == "requests" and value is not None else value
+        predictors[name].update(at, scaled)
+    return replace(state, predictors=predictors)
+
+
+def _corrections(policy: Policy, state: PlannerState, seen: Observation, window: Window) -> dict[str, float]:
+    from planner.core.sizing import classic
+
+    prefill, decode = _pair(policy)
+    ttft = window.ttft.mean if window.ttft else None
+    itl = window.itl.mean if window.itl else None
+    duration = window.duration.mean if window.duration else None
+    isl = window.input_tokens.mean if window.input_tokens else None
+    osl = window.output_tokens.mean if window.output_tokens else None
+    ready = seen.pools[decode.name].ready
+    if ttft is None or itl is None or duration is None or isl is None or osl is None or not window.started or not ready:
+        return dict(state.corrections)
+    found = classic.corrections(
+        decode.profile,
+        observed_ttft_s=ttft,
+        observed_itl_s=itl,
+        requests=window.started,
+        isl=isl,
+        osl=osl,
+        duration_s=duration,
+        decode_replicas=ready,
+        interval_s=window.seconds,
+    )
+    return {prefill.name: found[0], decode.name: found[1]}

@@ -1,0 +1,172 @@
+"""The ``slo`` law in the loop: learn, forecast, size at the price of a promise; react to overload."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.core import tuning
+from planner.core.attainment import urgency
+from planner.core.correction import Evidence, corrected
+from planner.core.load import Lengths, Load, fixed_length, lengths_of, load_of
+from planner.core.memory import Mix, dispersion, recent_rate, turn_page
+from planner.core.policy import Policy
+from planner.core.proposal import Proposal
+from planner.core.sizing import slo
+from planner.core.sizing.models import PoolModel
+from planner.core.state import PlannerState, Price
+from planner.core.types import DemandForecast, Observation, Reason
+from predictors import registry
+from predictors.api import Forecast, Predictor
+
+
+def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Proposal | None, PlannerState]:
+    """The full decision: demand over the horizon, corrected profile, replicas at today's price of a miss."""
+    rate = _offered(policy, state)
+    predictor = _taught(policy, state, seen.at, rate)
+    state = _learnt(policy, state, seen, predictor, rate)
+    if rate is None:
+        return None, state
+    horizon_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
+    path = predictor.path(max(1, math.ceil(horizon_s / policy.interval_s - 1e-6)))
+    rates = scenarios(path, rate)
+    if max(rates) <= 0:
+        return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=None)
+    load = _load(state, rates, rate)
+    if load is None:
+        return None, state
+    parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    state = _priced(policy, replace(state, load=load), parts, load)
+    forecast = _forecast(path, rates, load, horizon_s)
+    return _proposal(policy, state, parts, load, forecast, Reason.SIZED), state
+
+
+def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
+    """The fast look: size at once for an overload the last full decision did not plan for.
+
+    The rate of the last few windows counts only as far as it stands above chance; a backlog counts
+    as load to be worked off within a start-up and an interval. ``None`` when the plan still holds.
+    """
+    load, asked = state.load, state.asked
+    now = recent_rate(state.memory, tuning.SHORT_TERM_S)
+    if load is None or asked is None or now is None:
+        return None
+    doubt = tuning.FAST_DOUBT * math.sqrt(load.dispersion_at(now) * now / tuning.SHORT_TERM_S)
+    sure = now - doubt + _backlog_rate(policy, state, seen, load)
+    if sure <= max(load.rates):
+        return None
+    sudden = replace(load, rates=(sure,))
+    parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
+    urgent = _proposal(policy, state, parts, sudden, None, Reason.FAST_PATH)
+    wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
+    return replace(urgent, wanted=wanted) if wanted != dict(asked) else None
+
+
+def scenarios(path: list[Forecast] | tuple[Forecast, ...] | None, rate: float) -> tuple[float, ...]:
+    """Equally likely rates to plan for: at each level the highest over the horizon.
+
+    Before the predictor knows its own errors, the last rate with a prior spread.
+    """
+    known = [step.scenarios for step in path or () if step.scenarios]
+    if known:
+        return tuple(max(0.0, max(step[i] for step in known)) for i in range(len(known[-1])))
+    mean = max((step.mean for step in path or ()), default=rate)
+    return tuple(mean * (1.0 + tuning.PRIOR_SPREAD * z) for z in (-1.4, -0.7, -0.3, 0.0, 0.3, 0.7, 1.4))
+
+
+def _offered(policy: Policy, state: PlannerState) -> float | None:
+    """Requests per second since the last full decision; ``None`` when too little of it was seen."""
+    window = state.memory.gathered
+    if window is None or window.started is None or window.seconds < state.memory.blind_s:
+        return None
+    return window.started / window.seconds
+
+
+def _taught(policy: Policy, state: PlannerState, at: float, rate: float | None) -> Predictor:
+    old = state.predictors.get("rate")
+    predictor = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
+    predictor.update(at, rate)
+    return predictor
+
+
+def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: Predictor,
+            rate: float | None) -> PlannerState:  # fmt: skip
+    """Corrections from the interval's evidence; the interval's windows folded into the mix."""
+    window = state.memory.gathered
+    measured = replace(state.load, rates=(rate,)) if state.load is not None and rate else None
+    corrections = {
+        pool.name: corrected(
+            policy, pool, state.corrections.get(pool.name, 1.0), state.evidence.get(pool.name, Evidence()), window, measured
+        )
+        for pool in policy.pools
+    }
+    carried = {name: Evidence(last_running=e.last_running) for name, e in state.evidence.items()}
+    return replace(
+        state,
+        corrections=corrections,
+        evidence=carried,
+        memory=turn_page(state.memory),
+        predictors={**state.predictors, "rate": predictor},
+    )
+
+
+def _load(state: PlannerState, rates: tuple[float, ...], rate: float) -> Load | None:
+    mix: Mix = state.memory.mix
+    if mix.input_tokens is None:
+        return None
+    prompt = lengths_of(mix.input_tokens)
+    output: Lengths = lengths_of(mix.output_tokens) if mix.output_tokens is not None else fixed_length(prompt.mean)
+    burst = dispersion(state.memory)
+    over = recent_rate(state.memory, tuning.DISPERSION_MEMORY_S) or rate
+    return load_of(rates, prompt, 1.0 - mix.cached_share, output, burst, over)
+
+
+def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load) -> PlannerState:
+    """Average today's shadow price of the goal into the price of a promise."""
+    now = slo.shadow_price(policy.pools, parts, load, 1.0 - policy.sla.goal)
+    if now is None:
+        return state
+    keep = 1.0 - policy.interval_s / tuning.PRICE_MEMORY_S
+    weight = load.mean_rate
+    price = Price(keep * state.price.log_sum + weight * math.log(now), keep * state.price.weight + weight)
+    return replace(state, price=price)
+
+
+def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load,
+              forecast: DemandForecast | None, reason: Reason) -> Proposal:  # fmt: skip
+    share = 1.0 - policy.sla.goal
+    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal)
+    price = math.exp((state.price.log or 0.0) + urgent)
+    wanted = slo.at_price(policy.pools, parts, load, price, tuning.MISS_CAP * share / len(policy.pools))
+    unreachable = slo.unreachable(parts)
+    return Proposal(
+        wanted=wanted,
+        reason=Reason.INFEASIBLE if unreachable else reason,
+        forecast=forecast,
+        expect=lambda fleet: slo.expect(policy.pools, parts, load, fleet),
+        worth=lambda name, n: slo.missed_per_s(parts[name], load, float(n)),
+        unreachable=unreachable,
+    )
+
+
+def _forecast(path: list[Forecast] | tuple[Forecast, ...] | None, rates: tuple[float, ...], load: Load,
+              horizon_s: float) -> DemandForecast:  # fmt: skip
+    last = path[-1] if path else None
+    return DemandForecast(
+        horizon_s=horizon_s,
+        rate=last.mean if last else load.mean_rate,
+        rate_low=last.quantile(0.05) if last and last.quantiles else min(rates),
+        rate_high=last.quantile(0.95) if last and last.quantiles else max(rates),
+        input_tokens=load.input_tokens.mean,
+        output_tokens=load.output_tokens.mean,
+        dispersion=load.dispersion_at(load.mean_rate),
+    )
+
+
+def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: Load) -> float:
+    """Waiting requests as an extra rate, if they are more than the TTFT target explains."""
+    waiting = max((reading.waiting or 0.0 for reading in seen.pools.values()), default=0.0)
+    usual = load.mean_rate * policy.sla.ttft_s
+    drain_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
+    return max(0.0, waiting - usual) / drain_s

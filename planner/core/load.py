@@ -1,0 +1,95 @@
+"""The load a fleet is sized for: a rate with its uncertainty, the mix, the burstiness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.core.histogram import Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Lengths of requests as a few representative values with their shares (summing to 1)."""
+
+    values: tuple[float, ...]  # tokens, ascending
+    shares: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean length, in tokens."""
+        return sum(v * p for v, p in zip(self.values, self.shares, strict=True))
+
+    @property
+    def mean_square(self) -> float:
+        """Mean squared length, in tokens²."""
+        return sum(v * v * p for v, p in zip(self.values, self.shares, strict=True))
+
+    def scaled(self, factor: float) -> Lengths:
+        """All lengths times ``factor``."""
+        return Lengths(tuple(v * factor for v in self.values), self.shares)
+
+
+def lengths_of(histogram: Histogram) -> Lengths:
+    """Representative lengths of a histogram: one per bucket in use, with the true mean kept.
+
+    A bucket is represented by the geometric mean of its edges; the values are then scaled together so
+    that their mean is the exact one (sum over count), which a histogram carries beside its buckets.
+
+    Raises:
+        ValueError: nothing was observed.
+    """
+    mean = histogram.mean
+    if mean is None:
+        raise ValueError("a histogram without observations has no lengths")
+    edges, values, shares = histogram.edges, [], []
+    for i, count in enumerate(histogram.counts):
+        if count > 0:
+            high = edges[i] if edges[i] != float("inf") else 2.0 * max(edges[i - 1], 1.0)
+            low = edges[i - 1] if i > 0 and edges[i - 1] > 0 else 0.25 * high
+            values.append(max(1.0, (low * high) ** 0.5))
+            shares.append(count / histogram.count)
+    rough = sum(v * p for v, p in zip(values, shares, strict=True))
+    return Lengths(tuple(v * mean / rough for v in values), tuple(shares))
+
+
+def fixed_length(tokens: float) -> Lengths:
+    """Every request has the same length."""
+    return Lengths((tokens,), (1.0,))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Offered load: equally likely rates (requests per second), uncached input and output lengths.
+
+    ``dispersion`` is the variance over the mean of arrivals at ``dispersion_rate``; the excess over
+    Poisson grows with the rate, as it does when a common factor moves all users.
+    """
+
+    rates: tuple[float, ...]  # requests per second, equally likely
+    input_tokens: Lengths  # to be prefilled: prefix hits taken off
+    output_tokens: Lengths
+    context_tokens: float  # mean KV tokens of a sequence in decode
+    dispersion: float = 1.0
+    dispersion_rate: float = 0.0  # 0: dispersion is the same at every rate
+
+    @property
+    def mean_rate(self) -> float:
+        """Mean of the equally likely rates."""
+        return sum(self.rates) / len(self.rates)
+
+    def dispersion_at(self, rate: float) -> float:
+        """Variance over mean of arrivals when ``rate`` requests per second come."""
+        if self.dispersion_rate <= 0:
+            return self.dispersion
+        return 1.0 + (self.dispersion - 1.0) * rate / self.dispersion_rate
+
+
+def load_of(rates: tuple[float, ...], prompt: Lengths, uncached: float, output: Lengths, dispersion: float = 1.0,
+            dispersion_rate: float = 0.0) -> Load:  # fmt: skip
+    """A load whose decode context follows from its lengths.
+
+    A sequence is seen in decode for as long as its output takes, so long outputs weigh more: the mean
+    context is ISL + E[OSL²] / (2 E[OSL]). A cached prefix is not prefilled again but does fill the KV.
+    """
+    context = prompt.mean + output.mean_square / (2.0 * output.mean)
+    return Load(rates, prompt.scaled(uncached), output, context, dispersion, dispersion_rate)

@@ -1,0 +1,124 @@
+"""What the planner remembers between steps about the traffic: counts, mix, burstiness.
+
+Windows are merged until a full decision is due; the mix of lengths fades; the
+dispersion is learnt from how much neighbouring windows differ. Values only:
+every function returns a new memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.core import tuning
+from planner.core.histogram import Histogram
+from planner.core.types import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Lengths of the requests of late, fading: bucket counts and what the prefix cache took."""
+
+    input_tokens: Histogram | None = None
+    output_tokens: Histogram | None = None
+    cached_share: float = 0.0  # of input tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Windows since the last full decision, and what fades more slowly."""
+
+    gathered: Window | None = None  # merged since the last full decision
+    blind_s: float = 0.0  # of that time, not observed
+    ticks: tuple[tuple[float, float], ...] = ()  # (requests, seconds) of each recent window
+    mix: Mix = Mix()
+
+
+def remember(memory: Memory, window: Window | None, elapsed_s: float) -> Memory:
+    """Add one window (``None``: ``elapsed_s`` seconds went by unseen)."""
+    if window is None:
+        return replace(memory, blind_s=memory.blind_s + max(0.0, elapsed_s))
+    gathered = window if memory.gathered is None else merged(memory.gathered, window)
+    ticks = memory.ticks
+    if window.started is not None and window.seconds > 0:
+        keep = max(8, int(tuning.DISPERSION_MEMORY_S / window.seconds))
+        ticks = (*ticks, (window.started, window.seconds))[-keep:]
+    return replace(memory, gathered=gathered, ticks=ticks)
+
+
+def turn_page(memory: Memory) -> Memory:
+    """Fold the gathered windows into the fading mix and start gathering anew."""
+    seen = memory.gathered
+    if seen is None:
+        return replace(memory, blind_s=0.0)
+    cached = memory.mix.cached_share
+    if seen.cached_tokens is not None and seen.input_tokens is not None and seen.input_tokens.total > 0:
+        now = min(1.0, seen.cached_tokens / seen.input_tokens.total)
+        cached += (1.0 - tuning.MIX_MEMORY) * (now - cached)
+    mix = Mix(
+        _faded(memory.mix.input_tokens, seen.input_tokens), _faded(memory.mix.output_tokens, seen.output_tokens), cached
+    )
+    return Memory(None, 0.0, memory.ticks, mix)
+
+
+def merged(a: Window, b: Window) -> Window:
+    """Two windows, one after the other, as one. What either does not know, the whole knows from the other."""
+    return Window(
+        seconds=a.seconds + b.seconds,
+        started=_plus(a.started, b.started),
+        finished=_plus(a.finished, b.finished),
+        input_tokens=_both(a.input_tokens, b.input_tokens),
+        output_tokens=_both(a.output_tokens, b.output_tokens),
+        cached_tokens=_plus(a.cached_tokens, b.cached_tokens),
+        generated_tokens=_plus(a.generated_tokens, b.generated_tokens),
+        ttft=_both(a.ttft, b.ttft),
+        itl=_both(a.itl, b.itl),
+        duration=_both(a.duration, b.duration),
+    )
+
+
+def dispersion(memory: Memory) -> float:
+    """Variance over mean of arrivals, from differences of neighbouring windows; at least 1 (Poisson).
+
+    For counts x of equal windows (x_k − x_{k−1})² / (x_k + x_{k−1}) has the index of dispersion as its
+    mean, whatever the slow trend does (von Neumann's successive differences). Steps of the rate are
+    trimmed off. Few windows say nothing: the estimate starts at Poisson.
+    """
+    ticks = memory.ticks
+    pairs = [(a, b) for (a, sa), (b, sb) in zip(ticks, ticks[1:], strict=False) if 0.7 < sa / sb < 1.4 and a + b > 0]
+    if len(pairs) < 6:
+        return 1.0
+    ratios = sorted((b - a) ** 2 / (a + b) for a, b in pairs)
+    kept = ratios[: max(1, int(len(ratios) * tuning.DISPERSION_TRIM))]
+    return max(1.0, tuning.DISPERSION_UNTRIM * sum(kept) / len(kept))
+
+
+def recent_rate(memory: Memory, over_s: float) -> float | None:
+    """Requests per second over the last ``over_s`` seconds of windows; ``None`` without any."""
+    requests = seconds = 0.0
+    for count, length in reversed(memory.ticks):
+        requests, seconds = requests + count, seconds + length
+        if seconds >= over_s:
+            break
+    return requests / seconds if seconds > 0 else None
+
+
+def _faded(old: Histogram | None, new: Histogram | None) -> Histogram | None:
+    if new is None or new.count <= 0:
+        return old
+    if old is None or old.edges != new.edges:
+        return new
+    keep = tuning.MIX_MEMORY
+    counts = tuple(keep * a + b for a, b in zip(old.counts, new.counts, strict=True))
+    return Histogram(new.edges, counts, keep * old.total + new.total)
+
+
+def _both(a: Histogram | None, b: Histogram | None) -> Histogram | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a.plus(b) if a.edges == b.edges else b
+
+
+def _plus(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b

@@ -1,0 +1,88 @@
+"""What the operator asked for, as the core sees it. Never changes inside a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from planner.core.types import Role
+
+if TYPE_CHECKING:
+    from planner.core.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Sla:
+    """Share ``goal`` of requests with TTFT <= ``ttft_s`` and mean ITL <= ``itl_s``."""
+
+    ttft_s: float
+    itl_s: float
+    goal: float = 0.99
+
+    def __post_init__(self) -> None:
+        problems = [f"{name} ({value}) must be above 0 seconds" for name, value in
+                    (("ttft_s", self.ttft_s), ("itl_s", self.itl_s)) if not 0 < value < float("inf")]  # fmt: skip
+        if not 0 < self.goal < 1:
+            problems.append(f"goal ({self.goal}) must be a share between 0 and 1, like 0.99")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Workers of one kind: what they do, how fast one is, how many there may be."""
+
+    name: str
+    role: Role
+    profile: Profile
+    gpus: int = 1  # per replica
+    min_replicas: int = 1
+    max_replicas: int = 1_000_000
+    startup_s: float = 120.0  # believed until start-ups have been measured
+    chunk_tokens: int = 2048  # prompt tokens an aggregated worker takes into one step
+
+    def __post_init__(self) -> None:
+        if self.gpus < 1:
+            raise ValueError(f"pool {self.name}: gpus ({self.gpus}) must be at least 1 per replica")
+        if self.min_replicas < 0:
+            raise ValueError(f"pool {self.name}: min_replicas ({self.min_replicas}) must not be negative")
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"pool {self.name}: min_replicas ({self.min_replicas}) exceeds max_replicas ({self.max_replicas})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One SLA, the pools that keep it, and how to decide."""
+
+    law: str  # "slo", "classic" or "static"
+    sla: Sla
+    pools: tuple[Pool, ...]
+    interval_s: float = 60.0  # between full decisions
+    predictor: str = "default"
+    budget_gpus: int | None = None  # hard: never asked for more in all pools together
+    stabilization_s: float = 300.0  # a dip must outlive this before replicas go
+    fixed: Mapping[str, int] = field(default_factory=dict)  # replicas by pool, law "static" only
+
+    def __post_init__(self) -> None:
+        if not self.pools:
+            raise ValueError("a policy needs at least one pool")
+        names = [pool.name for pool in self.pools]
+        if len(set(names)) < len(names):
+            raise ValueError(f"pool names must differ: {', '.join(names)}")
+        least = sum(max(1, pool.min_replicas) * pool.gpus for pool in self.pools)
+        if self.budget_gpus is not None and least > self.budget_gpus:
+            raise ValueError(
+                f"budget ({self.budget_gpus} GPUs) is below the smallest fleet that serves ({least} GPUs: "
+                + ", ".join(f"{max(1, p.min_replicas)} × {p.gpus} in {p.name}" for p in self.pools)
+                + ")"
+            )
+
+    def pool(self, name: str) -> Pool:
+        """The pool called ``name``; ``KeyError`` if there is none."""
+        for pool in self.pools:
+            if pool.name == name:
+                return pool
+        raise KeyError(name)

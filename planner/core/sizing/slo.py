@@ -1,0 +1,147 @@
+"""The ``slo`` law: the fewest replicas whose expected misses are worth their price.
+
+Two forms of one question. *Within a share*: the smallest fleet whose expected
+misses stay within a miss budget, the same part of it for every pool, so that
+each pool's answer is monotone by construction. *At a price*: each pool adds
+replicas while one more saves misses worth more than it costs; a common price
+for all pools and all hours is the joint optimum over both (the Lagrangian of
+"fewest GPU-seconds with a given number of misses").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.core.load import Load
+from planner.core.policy import Pool, Sla
+from planner.core.sizing.models import PoolModel, model_of
+from planner.core.types import Expected
+
+MOST = 1_000_000
+"""No pool is ever sized beyond this; an SLA out of reach ends here at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """Replicas by pool and what the model expects of them."""
+
+    replicas: Mapping[str, int]
+    expected: Expected
+    unreachable: tuple[str, ...] = ()  # sentences: what no fleet can keep, and the best that can be had
+
+
+def models(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float]) -> dict[str, PoolModel]:
+    """The model of every pool under one load; ``slowness`` is 1 where it is not given."""
+    return {pool.name: model_of(pool, sla, load, slowness.get(pool.name, 1.0)) for pool in pools}
+
+
+def within_share(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> dict[str, int]:
+    """Smallest replicas whose expected misses stay within ``share`` of requests, split evenly over the pools."""
+    each = share / len(pools)
+    return {pool.name: smallest(parts[pool.name], load, each) for pool in pools}
+
+
+def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, price: float,
+             cap: float) -> dict[str, int]:  # fmt: skip
+    """Replicas while one more is worth it at ``price`` GPU-seconds per missed request.
+
+    Never fewer than what keeps expected misses of each pool within ``cap``.
+    """
+    fleet = {}
+    for pool in pools:
+        model = parts[pool.name]
+        n = smallest(model, load, cap)
+        while n < MOST and _saved_per_s(model, load, n) * price > pool.gpus:
+            n += 1
+        fleet[pool.name] = n
+    return fleet
+
+
+def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> float | None:
+    """GPU-seconds that one more kept request would cost where misses are just ``share``.
+
+    Geometric mean over the pools; ``None`` without load. A derivative at a fractional number of
+    replicas, so that rounding does not make it jump.
+    """
+    if load.mean_rate <= 0:
+        return None
+    logs = []
+    for pool in pools:
+        model = parts[pool.name]
+        n = _fractional(model, load, share / len(pools))
+        step = max(0.02 * n, 1e-3)
+        saved = (missed_per_s(model, load, n - 0.5 * step) - missed_per_s(model, load, n + 0.5 * step)) / step
+        if saved > 0:
+            logs.append(math.log(pool.gpus / saved))
+    return math.exp(sum(logs) / len(logs)) if logs else None
+
+
+def smallest(model: PoolModel, load: Load, share: float) -> int:
+    """Smallest whole number of replicas with expected misses <= ``share`` of the requests (0 without load).
+
+    Requests that no fleet can serve in time are not counted against the share.
+    """
+    if load.mean_rate <= 0:
+        return 0
+    return max(1, math.ceil(_fractional(model, load, share) - 1e-6))
+
+
+def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
+    """Expected missed requests per second over the equally likely rates."""
+    return sum(rate * model.miss(n, rate) for rate in load.rates) / len(load.rates)
+
+
+def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, int]) -> Expected:
+    """TTFT, ITL and attainment the model expects of ``fleet`` under ``load``."""
+    rate = load.mean_rate
+    if rate <= 0:
+        return Expected(None, None, None)
+    missed = sum(missed_per_s(parts[pool.name], load, float(max(fleet[pool.name], 0.5))) for pool in pools) / rate
+    ttft = [parts[p.name].ttft_s(float(fleet[p.name]), rate) for p in pools if p.role != "decode"]
+    itl = [parts[p.name].itl_s(float(fleet[p.name]), rate) for p in pools if p.role != "prefill"]
+    return Expected(
+        ttft_s=max((t for t in ttft if t is not None), default=None),
+        itl_s=max((t for t in itl if t is not None), default=None),
+        attainment=max(0.0, 1.0 - missed),
+    )
+
+
+def unreachable(parts: Mapping[str, PoolModel]) -> tuple[str, ...]:
+    """What no fleet can keep, one sentence a pool."""
+    said = []
+    for name, model in parts.items():
+        if model.reachable is not None:
+            what, target, best = model.reachable
+            said.append(
+                f"{name}: {what} {target * 1e3:.4g} ms is out of reach of any fleet; best reachable {best * 1e3:.4g} ms"
+            )
+    return tuple(said)
+
+
+def size(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float] | None = None) -> Sizing:
+    """The one-shot question: replicas for this load and this promise, before any limit."""
+    parts = models(pools, sla, load, slowness or {})
+    fleet = within_share(pools, parts, load, 1.0 - sla.goal)
+    return Sizing(fleet, expect(pools, parts, load, fleet), unreachable(parts))
+
+
+def _saved_per_s(model: PoolModel, load: Load, n: int) -> float:
+    return missed_per_s(model, load, float(n)) - missed_per_s(model, load, float(n + 1))
+
+
+def _fractional(model: PoolModel, load: Load, share: float) -> float:
+    """Replicas, fractional, where expected misses come down to ``share`` above what no fleet can keep."""
+    rate = load.mean_rate
+    floor = missed_per_s(model, load, float(MOST))
+    allowed = floor + share * (rate - floor) if floor < rate else floor
+    low, high = 0.0, max(1.0, 1.5 * model.busy(max(load.rates)))
+    while missed_per_s(model, load, high) > allowed and high < MOST:
+        low, high = high, 2.0 * high
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if missed_per_s(model, load, middle) > allowed else (low, middle)
+        if high - low < 1e-3 * high:
+            break
+    return min(high, float(MOST))

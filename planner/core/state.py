@@ -1,0 +1,42 @@
+"""What one step remembers for the next. Plain data, so it can be saved and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from planner.core.correction import Evidence
+from planner.core.load import Load
+from planner.core.memory import Memory
+from predictors.api import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a kept promise has cost of late, in GPU-seconds: a fading, request-weighted log mean."""
+
+    log_sum: float = 0.0
+    weight: float = 0.0
+
+    @property
+    def log(self) -> float | None:
+        """Mean log price; ``None`` before the first decision under load."""
+        return self.log_sum / self.weight if self.weight > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerState:
+    """Everything ``decide`` carries from one observation to the next."""
+
+    at: float | None = None  # of the last observation
+    decided_at: float | None = None  # of the last full decision
+    asked: Mapping[str, int] | None = None  # allowed by the last decision
+    memory: Memory = field(default_factory=Memory)
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    corrections: Mapping[str, float] = field(default_factory=dict)
+    startup_s: Mapping[str, float] = field(default_factory=dict)  # measured, smoothed
+    predictors: Mapping[str, Predictor] = field(default_factory=dict)  # by series; never changed in place
+    budget: float = 0.0  # requests missed beyond the goal's allowance
+    price: Price = field(default_factory=Price)
+    load: Load | None = None  # what the last full decision was made for
+    recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)

@@ -1,0 +1,53 @@
+"""Every constant of the ``slo`` law, each with its reason. None is set per trace.
+
+They were chosen in the simulator over several traces (``docs/results.md``), and
+a law that needs one of them changed for one workload is a law to mend.
+"""
+
+from __future__ import annotations
+
+# --- what the demand looks like
+DISPERSION_MEMORY_S = 1800.0
+"""Burstiness is learnt over half an hour: long enough for 5 % error, short enough to follow the day."""
+DISPERSION_TRIM = 0.95
+"""The largest 5 % of squared differences are dropped: a step of the rate is not burstiness…"""
+DISPERSION_UNTRIM = 1.32
+"""…and what trimming takes off a chi-square is put back (the lowest 95 % of a chi-square have 1 / 1.32 of its mean)."""
+MIX_MEMORY = 0.7
+"""Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
+PRIOR_SPREAD = 0.10
+"""Relative forecast error assumed until residuals have been collected."""
+SHORT_TERM_S = 15.0
+"""The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
+FAST_DOUBT = 3.0
+"""…and only its lower bound, this many standard deviations of the learnt burstiness below it."""
+
+# --- how a fleet behaves
+HANDOVER_S = 0.03
+"""KV transfer plus the first decode step, taken off the TTFT target before queueing is allowed."""
+TAIL_KNEE, TAIL_SLOPE = 4.0, 0.6
+"""The exponential wait tail is trusted down to e^-4; beyond, finite bursts make it fall more slowly."""
+
+# --- the price of a promise
+MISS_CAP = 3.0
+"""No single decision plans for more than this many times the miss budget: no hour is sacrificed."""
+PRICE_MEMORY_S = 6 * 3600.0
+"""The shadow price of a kept promise is averaged over a quarter of a day: misses go where GPUs are dear."""
+BUDGET_LEAK_S = 6 * 3600.0
+"""An error budget older than this is forgotten: yesterday's luck does not excuse today."""
+FEEDBACK_LOW, FEEDBACK_HIGH = -2.0, 3.0
+"""Bounds of the log price correction (anti-windup): price × 0.14 … × 20."""
+FEEDBACK_AIM = 0.1
+"""Aim this share of the miss budget above the goal: what is measured through buckets is not exact."""
+
+# --- how wrong the profile may be
+CORRECTION_GAIN = 0.15
+"""Weight of one interval's evidence: half of a wrong profile is unlearnt in about four minutes."""
+CORRECTION_LOW, CORRECTION_HIGH = 0.4, 2.5
+"""A profile further off than this is the wrong profile; the planner says so instead of following."""
+EVIDENCE_TOKENS = 2000.0
+"""Fewer output tokens (or prompt tokens × 10) in an interval say nothing about an engine's speed."""
+
+# --- how fast to move
+STARTUP_GAIN = 0.3
+"""Weight of one measured start-up in the pool's smoothed start-up time."""
