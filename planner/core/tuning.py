@@ -28,6 +28,9 @@ HANDOVER_S = 0.03
 TAIL_KNEE, TAIL_SLOPE = 4.0, 0.6
 """The exponential wait tail is trusted down to e^-4; beyond, finite bursts make it fall more slowly."""
 
+LEAST_WAIT = 0.25
+"""A prompt is always left this share of a mean service to wait: an SLA out of reach must not ask for infinity."""
+
 # --- the price of a promise
 MISS_CAP = 3.0
 """No single decision plans for more than this many times the miss budget: no hour is sacrificed."""

@@ -34,8 +34,12 @@ class PoolModel(Protocol):
         """Expected ITL in seconds; ``None`` when there is no steady state or no decode here."""
 
     @property
+    def hopeless(self) -> float:
+        """Share of requests that miss with any number of replicas."""
+
+    @property
     def reachable(self) -> tuple[str, float, float] | None:
-        """(what, target, best reachable) when the target is out of reach of any fleet, else ``None``."""
+        """(what, target, best reachable) when no fleet keeps the goal, else ``None``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,27 @@ class Queue:
     allowed_s: float  # wait + service
     load: Load
 
+    # A job whose service leaves (almost) no time to wait is sized as if it left ``LEAST_WAIT`` of a mean
+    # service: nobody can be faster than alone, and the answer stays monotone in the target.
+
     @property
     def mean_s(self) -> float:
         """Mean service time in seconds."""
         return sum(s * p for s, p in zip(self.services_s, self.shares, strict=True))
 
     @property
-    def unreachable(self) -> float:
+    def hopeless(self) -> float:
         """Share of jobs whose service alone outlasts what is allowed."""
-        return sum(p for s, p in zip(self.services_s, self.shares, strict=True) if s >= self.allowed_s)
+        return sum(p for s, p in zip(self.services_s, self.shares, strict=True) if s > self.allowed_s)
+
+    def within(self, share: float) -> float:
+        """Service time in seconds that ``share`` of the jobs do not exceed."""
+        reached = 0.0
+        for service, part in sorted(zip(self.services_s, self.shares, strict=True)):
+            reached += part
+            if reached >= share - 1e-9:
+                return service
+        return max(self.services_s)
 
     def spread(self, rate: float) -> float:
         """Variance of the work that arrives per second, in s²/s."""
@@ -75,11 +91,11 @@ class Queue:
         if n <= busy:
             return 1.0 + (busy - n) / max(n, 1e-9)
         decay = 2.0 * (n - busy) * n / self.spread(rate)
+        least = tuning.LEAST_WAIT * self.mean_s
         late = 0.0
         for service, share in zip(self.services_s, self.shares, strict=True):
-            theta = decay * (self.allowed_s - service)
-            late += share * (math.exp(-_flattened(theta)) if theta > 0 else 1.0)
-        return min(1.0, late)
+            late += share * math.exp(-_flattened(decay * max(least, self.allowed_s - service)))
+        return late
 
     def wait_s(self, n: float, rate: float) -> float | None:
         """Mean wait in seconds (Kingman); ``None`` at or beyond saturation."""
@@ -110,8 +126,7 @@ class PrefillModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         curve = pool.profile.prefill
         services = tuple(slowness * curve.service_s(tokens) for tokens in load.input_tokens.values)
-        allowed = max(sla.ttft_s - tuning.HANDOVER_S, 1.001 * min(services))  # the best reachable, when it is not
-        return cls(pool, sla, load, Queue(services, load.input_tokens.shares, allowed, load))
+        return cls(pool, sla, load, Queue(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load))
 
     def miss(self, n: float, rate: float) -> float:
         return self.queue.miss(n, rate)
@@ -127,8 +142,12 @@ class PrefillModel:
         return None
 
     @property
+    def hopeless(self) -> float:
+        return self.queue.hopeless
+
+    @property
     def reachable(self) -> tuple[str, float, float] | None:
-        best = min(self.queue.services_s) + tuning.HANDOVER_S
+        best = self.queue.within(self.sla.goal) + tuning.HANDOVER_S
         return ("TTFT", self.sla.ttft_s, best) if self.sla.ttft_s < best else None
 
 
@@ -154,7 +173,9 @@ class DecodeModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         surface = pool.profile.decode
         best = slowness * surface.itl_s(1.0, load.context_tokens)
-        target = max(sla.itl_s, best)
+        fullest = max(1.0, surface.kv_capacity_tokens / load.context_tokens)
+        worst = slowness * surface.itl_s(fullest, load.context_tokens)  # a full KV cache: slower it cannot get
+        target = min(max(sla.itl_s, best), max(worst, best))
         held = max(1.0, surface.sequences_within(target / slowness, load.context_tokens))
         return cls(pool, sla, load, slowness, held, target)
 
@@ -177,6 +198,10 @@ class DecodeModel:
     def itl_s(self, n: float, rate: float) -> float | None:
         per_replica = rate * self.load.output_tokens.mean / max(n, 1e-9)
         return _step_s(self.pool, self.slowness, per_replica, self.load.context_tokens, 0.0)
+
+    @property
+    def hopeless(self) -> float:
+        return 1.0 if self.target_s > self.sla.itl_s else 0.0
 
     @property
     def reachable(self) -> tuple[str, float, float] | None:
@@ -235,10 +260,16 @@ class AggregatedModel:
         return _step_s(self.pool, self.slowness, per_replica, self.load.context_tokens, share)
 
     @property
+    def hopeless(self) -> float:
+        if self._alone_s > self.sla.itl_s:
+            return 1.0
+        return self._queue(1.0, 0.0, self._alone_s).hopeless
+
+    @property
     def reachable(self) -> tuple[str, float, float] | None:
-        if self._target_s > self.sla.itl_s:
-            return ("ITL", self.sla.itl_s, self._target_s)
-        best = min(self._services()) + 1.5 * self._alone_s
+        if self._alone_s > self.sla.itl_s:
+            return ("ITL", self.sla.itl_s, self._alone_s)
+        best = self._queue(1.0, 0.0, self._alone_s).within(self.sla.goal) + 1.5 * self._alone_s
         return ("TTFT", self.sla.ttft_s, best) if best > self.sla.ttft_s else None
 
     @property
@@ -247,7 +278,10 @@ class AggregatedModel:
 
     @property
     def _target_s(self) -> float:
-        return max(self.sla.itl_s, self._alone_s)
+        surface = self.pool.profile.decode
+        fullest = max(1.0, surface.kv_capacity_tokens / self.load.context_tokens)
+        worst = 2.0 * self.slowness * surface.itl_s(fullest, self.load.context_tokens)  # half of it for prompts
+        return min(max(self.sla.itl_s, self._alone_s), max(worst, self._alone_s))
 
     def _services(self) -> tuple[float, ...]:
         curve = self.pool.profile.prefill
@@ -281,8 +315,7 @@ class AggregatedModel:
             s + step_s * tokens / self.pool.chunk_tokens
             for s, tokens in zip(self._services(), lengths.values, strict=True)
         )
-        allowed = max(self.sla.ttft_s - 1.5 * step_s, 1.001 * min(services))
-        return Queue(services, lengths.shares, allowed, self.load)
+        return Queue(services, lengths.shares, self.sla.ttft_s - 1.5 * step_s, self.load)
 
 
 def _step_s(pool: Pool, slowness: float, tokens_per_s: float, context: float, prefill_share: float) -> float | None:

@@ -81,7 +81,7 @@ def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: 
 def smallest(model: PoolModel, load: Load, share: float) -> int:
     """Smallest whole number of replicas with expected misses <= ``share`` of the requests (0 without load).
 
-    Requests that no fleet can serve in time are not counted against the share.
+    Requests that no fleet can serve in time do not count against it: more replicas would not help them.
     """
     if load.mean_rate <= 0:
         return 0
@@ -99,6 +99,7 @@ def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, 
     if rate <= 0:
         return Expected(None, None, None)
     missed = sum(missed_per_s(parts[pool.name], load, float(max(fleet[pool.name], 0.5))) for pool in pools) / rate
+    missed += max(parts[pool.name].hopeless for pool in pools)
     ttft = [parts[p.name].ttft_s(float(fleet[p.name]), rate) for p in pools if p.role != "decode"]
     itl = [parts[p.name].itl_s(float(fleet[p.name]), rate) for p in pools if p.role != "prefill"]
     return Expected(
@@ -132,10 +133,9 @@ def _saved_per_s(model: PoolModel, load: Load, n: int) -> float:
 
 
 def _fractional(model: PoolModel, load: Load, share: float) -> float:
-    """Replicas, fractional, where expected misses come down to ``share`` above what no fleet can keep."""
+    """Replicas, fractional, where expected misses come down to ``share``."""
     rate = load.mean_rate
-    floor = missed_per_s(model, load, float(MOST))
-    allowed = floor + share * (rate - floor) if floor < rate else floor
+    allowed = share * rate
     low, high = 0.0, max(1.0, 1.5 * model.busy(max(load.rates)))
     while missed_per_s(model, load, high) > allowed and high < MOST:
         low, high = high, 2.0 * high
