@@ -54,7 +54,9 @@ def _fast_look(policy: Policy, state: PlannerState, seen: Observation) -> tuple[
     return _conclude(policy, state, seen, urgent)
 
 
-def _conclude(policy: Policy, state: PlannerState, seen: Observation, proposal: Proposal) -> tuple[Decision, PlannerState]:
+def _conclude(
+    policy: Policy, state: PlannerState, seen: Observation, proposal: Proposal
+) -> tuple[Decision, PlannerState]:
     """Bring the wanted fleet under the operator's rules and write down why."""
     hold_s = policy.stabilization_s if policy.law == "slo" else 0.0
     recent = tuple(wish for wish in state.recent if wish[0] > seen.at - hold_s) if hold_s else ()

@@ -97,7 +97,12 @@ def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: P
     measured = replace(state.load, rates=(rate,)) if state.load is not None and rate else None
     corrections = {
         pool.name: corrected(
-            policy, pool, state.corrections.get(pool.name, 1.0), state.evidence.get(pool.name, Evidence()), window, measured
+            policy,
+            pool,
+            state.corrections.get(pool.name, 1.0),
+            state.evidence.get(pool.name, Evidence()),
+            window,
+            measured,
         )
         for pool in policy.pools
     }

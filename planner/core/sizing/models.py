@@ -9,13 +9,19 @@ goes on growing past 1, so that an overload still tells pools apart.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 from planner.core import tuning
 from planner.core.load import Load
 from planner.core.policy import Pool, Sla
+from planner.core.profiles import DecodeSurface
 from planner.core.types import Role
+
+GRID = 32
+"""Points of the throughput table of a replica: 3 % apart for a hundred sequences, enough for a headroom of 10 %."""
 
 
 class PoolModel(Protocol):
@@ -152,45 +158,86 @@ class PrefillModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """What one replica can decode at a mean context: tokens per second by sequences in flight.
+
+    More sequences must never count for less: measured throughput falls again when the KV cache is nearly
+    full, and a looser ITL would then ask for more replicas. So the best throughput *up to* a number of
+    sequences is what a replica is worth (a replica may always run fewer).
+    """
+
+    surface: DecodeSurface
+    context_tokens: float
+    sequences: tuple[float, ...]  # grid, ascending from 1
+    tokens_per_s: tuple[float, ...]  # best up to there, non-decreasing
+
+    @classmethod
+    def of(cls, surface: DecodeSurface, context_tokens: float) -> Decoding:
+        """The table of ``surface`` at ``context_tokens``, on a geometric grid up to a full KV cache."""
+        fullest = max(1.0, surface.kv_capacity_tokens / context_tokens)
+        grid = tuple(fullest ** (i / GRID) for i in range(GRID + 1))
+        speeds = accumulate((n / surface.itl_s(n, context_tokens) for n in grid), max)
+        return cls(surface, context_tokens, grid, tuple(speeds))
+
+    def best(self, held: float) -> float:
+        """Best tokens per second of one replica with at most ``held`` sequences."""
+        grid, speeds = self.sequences, self.tokens_per_s
+        i = bisect_right(grid, held)
+        if i == 0:
+            return speeds[0] * held / grid[0]
+        if i == len(grid):
+            return speeds[-1]
+        return speeds[i - 1] + (speeds[i] - speeds[i - 1]) * (held - grid[i - 1]) / (grid[i] - grid[i - 1])
+
+    def within(self, itl_s: float) -> tuple[float, float]:
+        """(sequences, ITL in seconds) of a replica as full as ``itl_s`` allows; never below one sequence."""
+        held = max(1.0, self.surface.sequences_within(itl_s, self.context_tokens))
+        return held, self.surface.itl_s(held, self.context_tokens)
+
+
+def _slow(tokens_per_s: float, capacity: float, flight: float, dispersion: float) -> float:
+    """Share of requests with a mean ITL above the target: P(load > capacity), normal, continued when hopeless.
+
+    The load fluctuates like the number N = ``flight`` of sequences: σ/N = √((I + 1) / (4 N)).
+    """
+    slack = capacity / tokens_per_s - 1.0
+    if slack <= -0.5:
+        return 0.5 - slack  # 1 at half, growing with the shortage
+    spread = math.sqrt((dispersion + 1.0) / (4.0 * max(flight, 1.0)))
+    return min(1.0, 0.5 * math.erfc(slack / spread / math.sqrt(2.0)))
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeModel:
     """A pool whose replicas decode many sequences at once; all share the step.
 
-    Little's law: at the target ITL there are N = rate · OSL · ITL sequences in flight, against n times
-    what a replica holds within the target. N fluctuates: Poisson arrivals over a residence give √N,
-    burstiness inflates it, and a request's *mean* ITL averages over its residence, which halves it:
-    σ/N = √((I + 1) / (4 N)). Miss = P(N > n · held), normal tail.
+    Little's law: at the target ITL there are N = rate · OSL · ITL sequences in flight, against what the
+    replicas hold within the target. N fluctuates: Poisson arrivals over a residence give √N, burstiness
+    inflates it, and a request's *mean* ITL averages over its residence, which halves the variance.
     """
 
     pool: Pool
     sla: Sla
     load: Load
     slowness: float
-    held: float  # sequences one replica holds within the ITL, at least 1
-    target_s: float  # the ITL aimed for: the SLA's, or the best reachable
+    decoding: Decoding
 
     @classmethod
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> DecodeModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
-        surface = pool.profile.decode
-        best = slowness * surface.itl_s(1.0, load.context_tokens)
-        fullest = max(1.0, surface.kv_capacity_tokens / load.context_tokens)
-        worst = slowness * surface.itl_s(fullest, load.context_tokens)  # a full KV cache: slower it cannot get
-        target = min(max(sla.itl_s, best), max(worst, best))
-        held = max(1.0, surface.sequences_within(target / slowness, load.context_tokens))
-        return cls(pool, sla, load, slowness, held, target)
+        return cls(pool, sla, load, slowness, Decoding.of(pool.profile.decode, load.context_tokens))
 
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
             return 0.0
-        flight = rate * self.load.output_tokens.mean * self.target_s
-        slack = n * self.held / flight - 1.0
-        if slack <= -0.5:
-            return 0.5 - slack  # continued linearly: 1 at half, growing with the shortage
-        spread = math.sqrt((self.load.dispersion_at(rate) + 1.0) / (4.0 * max(flight, 1.0)))
-        return min(1.0, 0.5 * math.erfc(slack / spread / math.sqrt(2.0)))
+        tokens = rate * self.load.output_tokens.mean
+        held, itl = self.decoding.within(self._target_s / self.slowness)
+        capacity = n * self.decoding.best(held) / self.slowness
+        return _slow(tokens, capacity, tokens * self.slowness * itl, self.load.dispersion_at(rate))
 
     def busy(self, rate: float) -> float:
-        return rate * self.load.output_tokens.mean * self.target_s / self.held
+        held, _ = self.decoding.within(self._target_s / self.slowness)
+        return rate * self.load.output_tokens.mean * self.slowness / self.decoding.best(held)
 
     def ttft_s(self, n: float, rate: float) -> float | None:
         return None
@@ -200,12 +247,21 @@ class DecodeModel:
         return _step_s(self.pool, self.slowness, per_replica, self.load.context_tokens, 0.0)
 
     @property
+    def _target_s(self) -> float:
+        """The ITL aimed for: the SLA's, or the best reachable."""
+        return max(self.sla.itl_s, self._alone_s)
+
+    @property
+    def _alone_s(self) -> float:
+        return self.slowness * self.pool.profile.decode.itl_s(1.0, self.load.context_tokens)
+
+    @property
     def hopeless(self) -> float:
-        return 1.0 if self.target_s > self.sla.itl_s else 0.0
+        return 1.0 if self._alone_s > self.sla.itl_s else 0.0
 
     @property
     def reachable(self) -> tuple[str, float, float] | None:
-        return ("ITL", self.sla.itl_s, self.target_s) if self.target_s > self.sla.itl_s else None
+        return ("ITL", self.sla.itl_s, self._alone_s) if self._alone_s > self.sla.itl_s else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +276,12 @@ class AggregatedModel:
     sla: Sla
     load: Load
     slowness: float
+    decoding: Decoding
 
     @classmethod
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> AggregatedModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
-        return cls(pool, sla, load, slowness)
+        return cls(pool, sla, load, slowness, Decoding.of(pool.profile.decode, load.context_tokens))
 
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
@@ -233,18 +290,12 @@ class AggregatedModel:
         free = 1.0 - busy / n
         if free <= 0.05:
             return 2.0 + (busy - 0.95 * n) / n
-        return self._late(n, rate, free) + self._slow(n, rate, free)
+        return self._late(n, rate, free) + self._too_slow(n, rate, free)
 
     def busy(self, rate: float) -> float:
-        """Smallest fractional n with both kinds of work done in time on the mean."""
+        """Fractional n that both kinds of work would keep busy if neither disturbed the other."""
         tokens = rate * self.load.output_tokens.mean
-        low, high = self._prefill_busy(rate), self._prefill_busy(rate) + tokens * self._target_s + 1.0
-        for _ in range(40):
-            n = 0.5 * (low + high)
-            free = 1.0 - self._prefill_busy(rate) / n
-            fits = free > 0 and n * self._held(free) >= tokens * self._target_s
-            low, high = (low, n) if fits else (n, high)
-        return high
+        return self._prefill_busy(rate) + tokens * self.slowness / self.decoding.best(self._decoding(1.0)[0])
 
     def ttft_s(self, n: float, rate: float) -> float | None:
         step = self.itl_s(n, rate)
@@ -276,12 +327,10 @@ class AggregatedModel:
     def _alone_s(self) -> float:
         return self.slowness * self.pool.profile.decode.itl_s(1.0, self.load.context_tokens)
 
-    @property
-    def _target_s(self) -> float:
-        surface = self.pool.profile.decode
-        fullest = max(1.0, surface.kv_capacity_tokens / self.load.context_tokens)
-        worst = 2.0 * self.slowness * surface.itl_s(fullest, self.load.context_tokens)  # half of it for prompts
-        return min(max(self.sla.itl_s, self._alone_s), max(worst, self._alone_s))
+    def _decoding(self, free: float) -> tuple[float, float]:
+        """(sequences, ITL without prompts) of a replica that has ``free`` of its time for decode."""
+        target = max(self.sla.itl_s, self._alone_s)
+        return self.decoding.within(target * free / self.slowness)
 
     def _services(self) -> tuple[float, ...]:
         curve = self.pool.profile.prefill
@@ -291,21 +340,15 @@ class AggregatedModel:
         shares = self.load.input_tokens.shares
         return rate * sum(s * p for s, p in zip(self._services(), shares, strict=True))
 
-    def _held(self, free: float) -> float:
-        surface = self.pool.profile.decode
-        return max(1.0, surface.sequences_within(self._target_s * free / self.slowness, self.load.context_tokens))
-
-    def _slow(self, n: float, rate: float, free: float) -> float:
-        flight = rate * self.load.output_tokens.mean * self._target_s
-        slack = n * self._held(free) / flight - 1.0
-        if slack <= -0.5:
-            return 0.5 - slack
-        spread = math.sqrt((self.load.dispersion_at(rate) + 1.0) / (4.0 * max(flight, 1.0)))
-        return min(1.0, 0.5 * math.erfc(slack / spread / math.sqrt(2.0)))
+    def _too_slow(self, n: float, rate: float, free: float) -> float:
+        tokens = rate * self.load.output_tokens.mean
+        held, itl = self._decoding(free)
+        capacity = n * free * self.decoding.best(held) / self.slowness
+        return _slow(tokens, capacity, tokens * self.slowness * itl / free, self.load.dispersion_at(rate))
 
     def _late(self, n: float, rate: float, free: float) -> float:
         step = self.itl_s(n, rate)
-        decode = self._target_s if step is None else step
+        decode = max(self.sla.itl_s, self._alone_s) if step is None else step
         return self._queue(n, rate, decode * free).miss(n, rate)
 
     def _queue(self, n: float, rate: float, step_s: float) -> Queue:
