@@ -12,18 +12,17 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# columns of ``State.wf`` (floats of a worker row)
-V, T, KV, RESERVED, PHASE_END, EXTRA, FREE_AT, ENDED, DEBT, NEXT, CACHE_USED = range(11)
-WF = 11
-# columns of ``State.wi`` (integers of a worker row)
-STATUS, N, HEAD, TAIL, WAITING, WAITING_TOKENS, PHASE_HEAD, PHASE_COUNT, Q_HEAD, Q_COUNT, STAMP, POOL = range(12)
-WI = 12
+# rows of ``State.hist``: bucket edges of each signal, and below them (+ SIGNALS) the counts
+TTFT, ITL, ISL, OSL, DURATION = range(5)
+SIGNALS, BUCKETS = 5, 24
+LIVE_ROWS = 2  # row of ``State.rows`` that lists batch workers that serve or drain; rows 0 and 1: who serves, by pool
 # worker status
 FREE, SERVING, DRAINING, GONE = range(4)
 # columns of ``State.gi`` (counters and cursors of the whole plant)
 ARRIVED, STARTED, FINISHED, FAILED, JOIN_COUNT, ROBIN_FIRST, ROBIN_SECOND, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_SECOND, \
-    DOOR_SECOND_TAIL, DOOR_FIRST_COUNT, DOOR_SECOND_COUNT, PREEMPTIONS, RETRIED = range(15)  # fmt: skip
-GI = 15
+    DOOR_SECOND_TAIL, DOOR_FIRST_COUNT, DOOR_SECOND_COUNT, PREEMPTIONS, RETRIED, LIVE, SERVING_FIRST, \
+    SERVING_SECOND = range(18)  # fmt: skip
+GI = 18
 # columns of ``State.gf``
 NOW, CACHED, GENERATED, TTFT_SUM, ITL_SUM, ISL_SUM, OSL_SUM, DURATION_SUM = range(8)
 GF = 8
@@ -63,37 +62,43 @@ def _table(p, table, tokens):
 
 @njit(cache=True)
 def _push_join(s, at, request, kind):
+    heap = s.joins
     i = s.gi[JOIN_COUNT]
     s.gi[JOIN_COUNT] = i + 1
     while i > 0:
         parent = (i - 1) >> 1
-        if s.join_at[parent] <= at:
+        if heap[parent].at <= at:
             break
-        s.join_at[i], s.join_request[i], s.join_kind[i] = s.join_at[parent], s.join_request[parent], s.join_kind[parent]
+        heap[i] = heap[parent]
         i = parent
-    s.join_at[i], s.join_request[i], s.join_kind[i] = at, request, kind
+    heap[i].at = at
+    heap[i].request = request
+    heap[i].kind = kind
 
 
 @njit(cache=True)
 def _pop_join(s):
     n = s.gi[JOIN_COUNT] - 1
     s.gi[JOIN_COUNT] = n
-    _sink_join(s, 0, n, s.join_at[n], s.join_request[n], s.join_kind[n])
+    _sink_join(s, 0, n, s.joins[n].at, s.joins[n].request, s.joins[n].kind)
 
 
 @njit(cache=True)
 def _sink_join(s, i, n, at, request, kind):
+    heap = s.joins
     while True:
         child = 2 * i + 1
         if child >= n:
             break
-        if child + 1 < n and s.join_at[child + 1] < s.join_at[child]:
+        if child + 1 < n and heap[child + 1].at < heap[child].at:
             child += 1
-        if s.join_at[child] >= at:
+        if heap[child].at >= at:
             break
-        s.join_at[i], s.join_request[i], s.join_kind[i] = s.join_at[child], s.join_request[child], s.join_kind[child]
+        heap[i] = heap[child]
         i = child
-    s.join_at[i], s.join_request[i], s.join_kind[i] = at, request, kind
+    heap[i].at = at
+    heap[i].request = request
+    heap[i].kind = kind
 
 
 # ---------------------------------------------------------------- heap of finishes of one worker, by virtual clock
@@ -101,45 +106,47 @@ def _sink_join(s, i, n, at, request, kind):
 
 @njit(cache=True)
 def _push_sequence(s, w, finish_v, request, joined_v):
-    v, r, j = s.seq_v[w], s.seq_request[w], s.seq_joined[w]
-    i = s.wi[w, N]
-    s.wi[w, N] = i + 1
+    heap = s.seq[w]
+    i = s.wk[w].n
+    s.wk[w].n = i + 1
     while i > 0:
         parent = (i - 1) >> 1
-        if v[parent] <= finish_v:
+        if heap[parent].v <= finish_v:
             break
-        v[i], r[i], j[i] = v[parent], r[parent], j[parent]
+        heap[i] = heap[parent]
         i = parent
-    v[i], r[i], j[i] = finish_v, request, joined_v
+    heap[i].v = finish_v
+    heap[i].request = request
+    heap[i].joined = joined_v
 
 
 @njit(cache=True)
 def _remove_sequence(s, w, place):
     """Take the entry at ``place`` out of the worker's heap."""
-    v, r, j = s.seq_v[w], s.seq_request[w], s.seq_joined[w]
-    n = s.wi[w, N] - 1
-    s.wi[w, N] = n
+    heap = s.seq[w]
+    n = s.wk[w].n - 1
+    s.wk[w].n = n
     if place == n:
         return
-    last_v, last_r, last_j = v[n], r[n], j[n]
+    last = heap[n].v
     i = place
     while True:  # down
         child = 2 * i + 1
         if child >= n:
             break
-        if child + 1 < n and v[child + 1] < v[child]:
+        if child + 1 < n and heap[child + 1].v < heap[child].v:
             child += 1
-        if v[child] >= last_v:
+        if heap[child].v >= last:
             break
-        v[i], r[i], j[i] = v[child], r[child], j[child]
+        heap[i] = heap[child]
         i = child
     while i > 0:  # or up, when it was taken from the middle
         parent = (i - 1) >> 1
-        if v[parent] <= last_v:
+        if heap[parent].v <= last:
             break
-        v[i], r[i], j[i] = v[parent], r[parent], j[parent]
+        heap[i] = heap[parent]
         i = parent
-    v[i], r[i], j[i] = last_v, last_r, last_j
+    heap[i] = heap[n]
 
 
 # ---------------------------------------------------------------- queues (linked through ``State.following``)
@@ -147,44 +154,44 @@ def _remove_sequence(s, w, place):
 
 @njit(cache=True)
 def _queue_back(s, w, request, tokens):
-    s.following[request] = NOBODY
-    if s.wi[w, HEAD] == NOBODY:
-        s.wi[w, HEAD] = request
+    s.req[request].following = NOBODY
+    if s.wk[w].head == NOBODY:
+        s.wk[w].head = request
     else:
-        s.following[s.wi[w, TAIL]] = request
-    s.wi[w, TAIL] = request
-    s.wi[w, WAITING] += 1
-    s.wi[w, WAITING_TOKENS] += tokens
+        s.req[s.wk[w].tail].following = request
+    s.wk[w].tail = request
+    s.wk[w].waiting += 1
+    s.wk[w].waiting_tokens += tokens
 
 
 @njit(cache=True)
 def _queue_front(s, w, request, tokens):
-    s.following[request] = s.wi[w, HEAD]
-    if s.wi[w, HEAD] == NOBODY:
-        s.wi[w, TAIL] = request
-    s.wi[w, HEAD] = request
-    s.wi[w, WAITING] += 1
-    s.wi[w, WAITING_TOKENS] += tokens
+    s.req[request].following = s.wk[w].head
+    if s.wk[w].head == NOBODY:
+        s.wk[w].tail = request
+    s.wk[w].head = request
+    s.wk[w].waiting += 1
+    s.wk[w].waiting_tokens += tokens
 
 
 @njit(cache=True)
 def _unqueue(s, w, tokens):
-    request = s.wi[w, HEAD]
-    s.wi[w, HEAD] = s.following[request]
-    if s.wi[w, HEAD] == NOBODY:
-        s.wi[w, TAIL] = NOBODY
-    s.wi[w, WAITING] -= 1
-    s.wi[w, WAITING_TOKENS] -= tokens
+    request = s.wk[w].head
+    s.wk[w].head = s.req[request].following
+    if s.wk[w].head == NOBODY:
+        s.wk[w].tail = NOBODY
+    s.wk[w].waiting -= 1
+    s.wk[w].waiting_tokens -= tokens
     return request
 
 
 @njit(cache=True)
 def _door_back(s, head, tail, count, request):
-    s.following[request] = NOBODY
+    s.req[request].following = NOBODY
     if s.gi[head] == NOBODY:
         s.gi[head] = request
     else:
-        s.following[s.gi[tail]] = request
+        s.req[s.gi[tail]].following = request
     s.gi[tail] = request
     s.gi[count] += 1
 
@@ -202,34 +209,34 @@ def _bucket(edges, value):
 
 @njit(cache=True)
 def _count_first_token(s, request, at):
-    ttft = at - s.arrival[request]
-    s.ttft[request] = ttft
-    s.h_ttft[_bucket(s.e_ttft, ttft)] += 1
+    ttft = at - s.req[request].arrival
+    s.req[request].ttft = ttft
+    s.hist[TTFT + SIGNALS, _bucket(s.hist[TTFT], ttft)] += 1
     s.gf[TTFT_SUM] += ttft
-    s.h_isl[_bucket(s.e_isl, s.isl[request])] += 1
-    s.gf[ISL_SUM] += s.isl[request]
-    s.gf[CACHED] += s.hit[request]
+    s.hist[ISL + SIGNALS, _bucket(s.hist[ISL], s.req[request].isl)] += 1
+    s.gf[ISL_SUM] += s.req[request].isl
+    s.gf[CACHED] += s.req[request].hit
 
 
 @njit(cache=True)
 def _count_end(s, request, at):
-    duration = at - s.arrival[request]
+    duration = at - s.req[request].arrival
     s.gi[FINISHED] += 1
-    s.h_osl[_bucket(s.e_osl, s.osl[request])] += 1
-    s.gf[OSL_SUM] += s.osl[request]
-    s.h_duration[_bucket(s.e_duration, duration)] += 1
+    s.hist[OSL + SIGNALS, _bucket(s.hist[OSL], s.req[request].osl)] += 1
+    s.gf[OSL_SUM] += s.req[request].osl
+    s.hist[DURATION + SIGNALS, _bucket(s.hist[DURATION], duration)] += 1
     s.gf[DURATION_SUM] += duration
-    if s.osl[request] > 1:
-        s.itl[request] = (duration - s.ttft[request]) / (s.osl[request] - 1)
+    if s.req[request].osl > 1:
+        s.req[request].itl = (duration - s.req[request].ttft) / (s.req[request].osl - 1)
     else:
-        s.itl[request] = 0.0
+        s.req[request].itl = 0.0
 
 
 @njit(cache=True)
 def _lose(s, request):
     """The request ends without an answer: missed on every promise."""
-    s.ttft[request] = np.nan
-    s.itl[request] = np.nan
+    s.req[request].ttft = np.nan
+    s.req[request].itl = np.nan
     s.gi[FINISHED] += 1
     s.gi[FAILED] += 1
 
@@ -240,20 +247,20 @@ def _lose(s, request):
 @njit(cache=True)
 def _step_s(s, p, w):
     """Seconds of the next step of worker ``w`` as it is now."""
-    n = s.wi[w, N]
-    extra = s.wf[w, EXTRA]
+    n = s.wk[w].n
+    extra = s.wk[w].extra
     if n == 0:
         return extra
-    return p[DECODE_SCALE] * (p[BASE] + p[PER_SEQUENCE] * n + p[PER_TOKEN] * s.wf[w, KV]) + extra
+    return p[DECODE_SCALE] * (p[BASE] + p[PER_SEQUENCE] * n + p[PER_TOKEN] * s.wk[w].kv) + extra
 
 
 @njit(cache=True)
 def _sync(s, p, w, at):
     """Let worker ``w`` step on to ``at``; nothing joins or leaves on the way."""
-    elapsed = at - s.wf[w, T]
-    s.wf[w, T] = at
-    n = s.wi[w, N]
-    if elapsed <= 0.0 or (n == 0 and s.wi[w, PHASE_COUNT] == 0):
+    elapsed = at - s.wk[w].t
+    s.wk[w].t = at
+    n = s.wk[w].n
+    if elapsed <= 0.0 or (n == 0 and s.wk[w].phase_count == 0):
         return
     first = _step_s(s, p, w)
     growth = p[DECODE_SCALE] * p[PER_TOKEN] * n
@@ -263,66 +270,66 @@ def _sync(s, p, w, at):
 
 @njit(cache=True)
 def _stepped(s, w, steps, elapsed):
-    n = s.wi[w, N]
-    s.wf[w, V] += steps
-    s.wf[w, KV] += n * steps
+    n = s.wk[w].n
+    s.wk[w].v += steps
+    s.wk[w].kv += n * steps
     if n > 0:
-        paid = min(s.wf[w, DEBT], n * steps)
-        s.wf[w, DEBT] -= paid
+        paid = min(s.wk[w].debt, n * steps)
+        s.wk[w].debt -= paid
         gaps = n * steps - paid
         if gaps > 0.0:
             mean = elapsed / steps
-            i = _bucket(s.e_itl, mean)
-            s.h_itl[i] += gaps
+            i = _bucket(s.hist[ITL], mean)
+            s.hist[ITL + SIGNALS, i] += gaps
             s.gf[ITL_SUM] += gaps * mean
-            s.w_itl[w, i] += gaps
-            s.w_itl_sum[w] += gaps * mean
+            s.wk[w].gaps[i] += gaps
+            s.wk[w].gaps_s += gaps * mean
         s.gf[GENERATED] += gaps
 
 
 @njit(cache=True)
 def _plan(s, p, w):
     """When the next event of worker ``w`` is due."""
-    n, phase = s.wi[w, N], s.wi[w, PHASE_COUNT]
+    n, phase = s.wk[w].n, s.wk[w].phase_count
     if n == 0 and phase == 0:
-        s.wf[w, NEXT] = np.inf
+        s.wk[w].next = np.inf
         return
     target = np.inf
     if n > 0:
-        target = s.seq_v[w, 0]
-        target = min(target, s.wf[w, V] + max(0.0, (p[KV_CAPACITY] - s.wf[w, RESERVED] - s.wf[w, KV]) / n))
+        target = s.seq[w, 0].v
+        target = min(target, s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n))
     if phase > 0:
-        target = min(target, s.wf[w, PHASE_END])
-    steps = max(0.0, target - s.wf[w, V])
+        target = min(target, s.wk[w].phase_end)
+    steps = max(0.0, target - s.wk[w].v)
     growth = p[DECODE_SCALE] * p[PER_TOKEN] * n
-    s.wf[w, NEXT] = s.wf[w, T] + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
+    s.wk[w].next = s.wk[w].t + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
 
 
 @njit(cache=True)
 def _context(s, request):
-    return s.isl[request] + s.produced[request]
+    return s.req[request].isl + s.req[request].produced
 
 
 @njit(cache=True)
 def _admit(s, p, w, at):
     """Let waiting requests in while there is room: straight into decode, or through a prefill phase."""
-    while s.wi[w, WAITING] > 0:
-        request = s.wi[w, HEAD]
+    while s.wk[w].waiting > 0:
+        request = s.wk[w].head
         context = _context(s, request)
         if context + 1 > p[KV_CAPACITY]:
             _unqueue(s, w, context)
             _lose(s, request)
             continue
-        if p[TIMEOUT] > 0 and s.produced[request] == 0 and at - s.arrival[request] > p[TIMEOUT] and s.need[request] >= 0:
+        if p[TIMEOUT] > 0 and s.req[request].produced == 0 and at - s.req[request].arrival > p[TIMEOUT] and s.req[request].need >= 0:
             _unqueue(s, w, context)
             _give_up(s, p, request, at)
             continue
-        if s.wf[w, KV] + s.wf[w, RESERVED] + context + 1 > p[KV_CAPACITY]:
+        if s.wk[w].kv + s.wk[w].reserved + context + 1 > p[KV_CAPACITY]:
             return
-        if s.wi[w, N] + s.wi[w, PHASE_COUNT] >= p[MAX_SEQUENCES]:
+        if s.wk[w].n + s.wk[w].phase_count >= p[MAX_SEQUENCES]:
             return
-        if s.need[request] > 0:
-            if s.wi[w, PHASE_COUNT] > 0:
+        if s.req[request].need > 0:
+            if s.wk[w].phase_count > 0:
                 return  # one phase at a time
             _begin_phase(s, p, w)
             continue
@@ -333,15 +340,15 @@ def _admit(s, p, w, at):
 @njit(cache=True)
 def _join(s, p, w, request, at):
     """A prefilled request joins the batch at the next step; its first token comes one step later."""
-    if s.wi[w, N] == 0 and s.wi[w, PHASE_COUNT] == 0:
-        s.wf[w, V] = np.ceil(s.wf[w, V])  # an idle worker starts its step at once
-    v = s.wf[w, V]
+    if s.wk[w].n == 0 and s.wk[w].phase_count == 0:
+        s.wk[w].v = np.ceil(s.wk[w].v)  # an idle worker starts its step at once
+    v = s.wk[w].v
     boundary = np.ceil(v)
-    s.wf[w, KV] += _context(s, request)
-    _push_sequence(s, w, boundary + s.osl[request] - s.produced[request], request, v)
-    s.wf[w, DEBT] += boundary - v + 1.0
+    s.wk[w].kv += _context(s, request)
+    _push_sequence(s, w, boundary + s.req[request].osl - s.req[request].produced, request, v)
+    s.wk[w].debt += boundary - v + 1.0
     s.gf[GENERATED] += 1.0
-    if s.produced[request] == 0:
+    if s.req[request].produced == 0:
         _count_first_token(s, request, at + (boundary + 1.0 - v) * _step_s(s, p, w))
 
 
@@ -349,114 +356,114 @@ def _join(s, p, w, request, at):
 def _begin_phase(s, p, w):
     """Take prompts from the queue into the next chunk, or one long prompt into several chunks."""
     chunk, taken, seconds = p[CHUNK], 0.0, 0.0
-    while s.wi[w, WAITING] > 0:
-        request = s.wi[w, HEAD]
+    while s.wk[w].waiting > 0:
+        request = s.wk[w].head
         context = _context(s, request)
-        need = s.need[request]
-        room = s.wf[w, KV] + s.wf[w, RESERVED] + context + 1 <= p[KV_CAPACITY]
-        places = s.wi[w, N] + s.wi[w, PHASE_COUNT] < p[MAX_SEQUENCES]
+        need = s.req[request].need
+        room = s.wk[w].kv + s.wk[w].reserved + context + 1 <= p[KV_CAPACITY]
+        places = s.wk[w].n + s.wk[w].phase_count < p[MAX_SEQUENCES]
         if need <= 0 or not room or not places or (taken > 0 and taken + need > chunk):
             break
         _unqueue(s, w, context)
-        s.following[request] = s.wi[w, PHASE_HEAD]
-        s.wi[w, PHASE_HEAD] = request
-        s.wi[w, PHASE_COUNT] += 1
-        s.wf[w, RESERVED] += context
+        s.req[request].following = s.wk[w].phase_head
+        s.wk[w].phase_head = request
+        s.wk[w].phase_count += 1
+        s.wk[w].reserved += context
         taken += need
         seconds += prefill_s(p, s.table, context, context - need)
         if need > chunk:
             break
-    if s.wi[w, N] == 0:
-        s.wf[w, V] = np.ceil(s.wf[w, V])
-    end = np.ceil(s.wf[w, V]) + max(1.0, np.ceil(taken / chunk))
-    s.wf[w, PHASE_END] = end
-    s.wf[w, EXTRA] = seconds / (end - s.wf[w, V])
+    if s.wk[w].n == 0:
+        s.wk[w].v = np.ceil(s.wk[w].v)
+    end = np.ceil(s.wk[w].v) + max(1.0, np.ceil(taken / chunk))
+    s.wk[w].phase_end = end
+    s.wk[w].extra = seconds / (end - s.wk[w].v)
 
 
 @njit(cache=True)
 def _end_phase(s, p, w, at):
     """The chunk is done: its prompts have their first token and decode from here on."""
-    request = s.wi[w, PHASE_HEAD]
-    s.wi[w, PHASE_HEAD], s.wi[w, PHASE_COUNT] = NOBODY, 0
-    s.wf[w, EXTRA] = 0.0
-    v = np.ceil(s.wf[w, V] - 1e-6)
-    s.wf[w, V] = v
+    request = s.wk[w].phase_head
+    s.wk[w].phase_head, s.wk[w].phase_count = NOBODY, 0
+    s.wk[w].extra = 0.0
+    v = np.ceil(s.wk[w].v - 1e-6)
+    s.wk[w].v = v
     while request != NOBODY:
-        after = s.following[request]
+        after = s.req[request].following
         context = _context(s, request)
-        s.wf[w, RESERVED] -= context
-        s.need[request] = 0
-        if s.produced[request] == 0:
+        s.wk[w].reserved -= context
+        s.req[request].need = 0
+        if s.req[request].produced == 0:
             _count_first_token(s, request, at)
             s.gf[GENERATED] += 1.0
-            if s.osl[request] <= 1:
+            if s.req[request].osl <= 1:
                 _count_end(s, request, at)
                 request = after
                 continue
-            _push_sequence(s, w, v + s.osl[request] - 1, request, v)
+            _push_sequence(s, w, v + s.req[request].osl - 1, request, v)
         else:
-            _push_sequence(s, w, v + s.osl[request] - s.produced[request], request, v)
-        s.wf[w, KV] += context
+            _push_sequence(s, w, v + s.req[request].osl - s.req[request].produced, request, v)
+        s.wk[w].kv += context
         request = after
 
 
 @njit(cache=True)
 def _preempt(s, p, w):
     """The KV cache is full: the sequence that joined last gives its place up and is recomputed later."""
-    joined, place = s.seq_joined[w], 0
-    for i in range(1, s.wi[w, N]):
-        if joined[i] > joined[place]:
+    heap, place = s.seq[w], 0
+    for i in range(1, s.wk[w].n):
+        if heap[i].joined > heap[place].joined:
             place = i
-    request = s.seq_request[w, place]
-    grown = s.wf[w, V] - joined[place]
-    s.wf[w, KV] -= _context(s, request) + grown
+    request = s.seq[w, place].request
+    grown = s.wk[w].v - heap[place].joined
+    s.wk[w].kv -= _context(s, request) + grown
     _remove_sequence(s, w, place)
     s.gi[PREEMPTIONS] += 1
-    s.produced[request] = min(s.osl[request] - 1, s.produced[request] + max(1, int(grown)))
-    s.need[request] = _context(s, request)
-    _queue_front(s, w, request, s.need[request])
+    s.req[request].produced = min(s.req[request].osl - 1, s.req[request].produced + max(1, int(grown)))
+    s.req[request].need = _context(s, request)
+    _queue_front(s, w, request, s.req[request].need)
 
 
 @njit(cache=True)
 def _batch_event(s, p, w, at):
     """Handle whatever is due at worker ``w``: finishes, the end of a chunk, a full cache."""
-    elapsed = at - s.wf[w, T]
-    n = s.wi[w, N]
+    elapsed = at - s.wk[w].t
+    n = s.wk[w].n
     target = np.inf
     full = False
     if n > 0:
-        target = s.seq_v[w, 0]
-        fills = s.wf[w, V] + max(0.0, (p[KV_CAPACITY] - s.wf[w, RESERVED] - s.wf[w, KV]) / n)
+        target = s.seq[w, 0].v
+        fills = s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n)
         full = fills < target
         target = min(target, fills)
-    if s.wi[w, PHASE_COUNT] > 0 and s.wf[w, PHASE_END] < target:
-        target, full = s.wf[w, PHASE_END], False
-    steps = max(0.0, target - s.wf[w, V])
+    if s.wk[w].phase_count > 0 and s.wk[w].phase_end < target:
+        target, full = s.wk[w].phase_end, False
+    steps = max(0.0, target - s.wk[w].v)
     if steps > 0 and elapsed > 0:
         _stepped(s, w, steps, elapsed)
-    s.wf[w, V], s.wf[w, T] = target, at
-    while s.wi[w, N] > 0 and s.seq_v[w, 0] <= s.wf[w, V] + 1e-9:
-        request, joined = s.seq_request[w, 0], s.seq_joined[w, 0]
-        s.wf[w, KV] -= _context(s, request) + s.seq_v[w, 0] - joined
+    s.wk[w].v, s.wk[w].t = target, at
+    while s.wk[w].n > 0 and s.seq[w, 0].v <= s.wk[w].v + 1e-9:
+        request, joined = s.seq[w, 0].request, s.seq[w, 0].joined
+        s.wk[w].kv -= _context(s, request) + s.seq[w, 0].v - joined
         _remove_sequence(s, w, 0)
         _count_end(s, request, at)
-    if s.wi[w, N] == 0:
-        s.wf[w, KV], s.wf[w, DEBT] = 0.0, 0.0
-    if s.wi[w, PHASE_COUNT] > 0 and s.wf[w, PHASE_END] <= s.wf[w, V] + 1e-9:
+    if s.wk[w].n == 0:
+        s.wk[w].kv, s.wk[w].debt = 0.0, 0.0
+    if s.wk[w].phase_count > 0 and s.wk[w].phase_end <= s.wk[w].v + 1e-9:
         _end_phase(s, p, w, at)
-    if full and s.wi[w, N] > 0:
+    if full and s.wk[w].n > 0:
         _preempt(s, p, w)
     _admit(s, p, w, at)
     _plan(s, p, w)
-    if s.wi[w, STATUS] == DRAINING:
+    if s.wk[w].status == DRAINING:
         _end_if_done(s, w, at)
 
 
 @njit(cache=True)
 def _end_if_done(s, w, at):
-    if s.wi[w, N] == 0 and s.wi[w, WAITING] == 0 and s.wi[w, PHASE_COUNT] == 0:
-        s.wi[w, STATUS] = GONE
-        s.wf[w, ENDED] = at
+    if s.wk[w].n == 0 and s.wk[w].waiting == 0 and s.wk[w].phase_count == 0:
+        s.wk[w].status = GONE
+        s.wk[w].ended = at
 
 
 # ---------------------------------------------------------------- prefix cache
@@ -472,7 +479,7 @@ def _hit_tokens(s, p, w, request):
         if s.cached_stamp[w, s.block_ids[i]] == 0:
             break
         found += 1
-    return min(int(found * p[BLOCK]), s.isl[request] - 1)
+    return min(int(found * p[BLOCK]), s.req[request].isl - 1)
 
 
 @njit(cache=True)
@@ -484,28 +491,28 @@ def _remember_blocks(s, p, w, request):
     for i in range(s.block_starts[request], s.block_starts[request + 1]):
         block = s.block_ids[i]
         if s.cached_stamp[w, block] == 0:
-            s.wf[w, CACHE_USED] += 1
-        s.wi[w, STAMP] += 1
-        s.cached_stamp[w, block] = s.wi[w, STAMP]
-        if s.wi[w, Q_COUNT] == size:
+            s.wk[w].cache_used += 1
+        s.wk[w].stamp += 1
+        s.cached_stamp[w, block] = s.wk[w].stamp
+        if s.wk[w].q_count == size:
             _compact(s, w)
-        place = (s.wi[w, Q_HEAD] + s.wi[w, Q_COUNT]) % size
-        s.cache_queue[w, place, 0], s.cache_queue[w, place, 1] = block, s.wi[w, STAMP]
-        s.wi[w, Q_COUNT] += 1
-        while s.wf[w, CACHE_USED] > p[CACHE_BLOCKS]:
-            block, stamp = s.cache_queue[w, s.wi[w, Q_HEAD], 0], s.cache_queue[w, s.wi[w, Q_HEAD], 1]
-            s.wi[w, Q_HEAD] = (s.wi[w, Q_HEAD] + 1) % size
-            s.wi[w, Q_COUNT] -= 1
+        place = (s.wk[w].q_head + s.wk[w].q_count) % size
+        s.cache_queue[w, place, 0], s.cache_queue[w, place, 1] = block, s.wk[w].stamp
+        s.wk[w].q_count += 1
+        while s.wk[w].cache_used > p[CACHE_BLOCKS]:
+            block, stamp = s.cache_queue[w, s.wk[w].q_head, 0], s.cache_queue[w, s.wk[w].q_head, 1]
+            s.wk[w].q_head = (s.wk[w].q_head + 1) % size
+            s.wk[w].q_count -= 1
             if s.cached_stamp[w, block] == stamp:
                 s.cached_stamp[w, block] = 0
-                s.wf[w, CACHE_USED] -= 1
+                s.wk[w].cache_used -= 1
 
 
 @njit(cache=True)
 def _compact(s, w):
     """Drop entries of blocks that were touched again later: they are not the least recently used."""
     size, kept = s.cache_queue.shape[1], 0
-    head, count = s.wi[w, Q_HEAD], s.wi[w, Q_COUNT]
+    head, count = s.wk[w].q_head, s.wk[w].q_count
     live = np.empty((count, 2), np.int32)
     for i in range(count):
         entry = s.cache_queue[w, (head + i) % size]
@@ -513,7 +520,7 @@ def _compact(s, w):
             live[kept] = entry
             kept += 1
     s.cache_queue[w, :kept] = live[:kept]
-    s.wi[w, Q_HEAD], s.wi[w, Q_COUNT] = 0, kept
+    s.wk[w].q_head, s.wk[w].q_count = 0, kept
 
 
 # ---------------------------------------------------------------- routing
@@ -522,7 +529,7 @@ def _compact(s, w):
 @njit(cache=True)
 def _pick_prefill(s, p, request, at):
     """The prefill worker for a request, or ``NOBODY``."""
-    count = s.count[0]
+    count = s.gi[SERVING_FIRST]
     if count == 0:
         return NOBODY
     if p[ROUTER] == ROUND_ROBIN:
@@ -531,9 +538,9 @@ def _pick_prefill(s, p, request, at):
     best, least = NOBODY, np.inf
     for k in range(count):
         w = s.rows[0, k]
-        work = max(0.0, s.wf[w, FREE_AT] - at)
+        work = max(0.0, s.wk[w].free_at - at)
         if p[ROUTER] == KV_AWARE:
-            uncached = s.isl[request] - _hit_tokens(s, p, w, request)
+            uncached = s.req[request].isl - _hit_tokens(s, p, w, request)
             work = p[OVERLAP] * (uncached + work / p[PER_PROMPT_TOKEN]) / p[BLOCK]
         if work < least:
             best, least = w, work
@@ -543,7 +550,7 @@ def _pick_prefill(s, p, request, at):
 @njit(cache=True)
 def _pick_batch(s, p, pool, request):
     """The batch worker for a request, or ``NOBODY``."""
-    count = s.count[pool]
+    count = s.gi[SERVING_FIRST + pool]
     if count == 0:
         return NOBODY
     if p[ROUTER] == ROUND_ROBIN:
@@ -553,15 +560,15 @@ def _pick_batch(s, p, pool, request):
     for k in range(count):
         w = s.rows[pool, k]
         if p[ROUTER] == KV_AWARE:
-            cost = s.wf[w, KV] + s.wf[w, RESERVED]
+            cost = s.wk[w].kv + s.wk[w].reserved
             if p[AGGREGATED] > 0:
-                uncached = s.isl[request] - _hit_tokens(s, p, w, request)
-                cost += p[OVERLAP] * (uncached + s.wi[w, WAITING_TOKENS] + s.wf[w, RESERVED])
+                uncached = s.req[request].isl - _hit_tokens(s, p, w, request)
+                cost += p[OVERLAP] * (uncached + s.wk[w].waiting_tokens + s.wk[w].reserved)
             else:
-                cost += s.wi[w, WAITING_TOKENS]
+                cost += s.wk[w].waiting_tokens
         else:
-            cost = float(s.wi[w, N] + s.wi[w, WAITING] + s.wi[w, PHASE_COUNT])
-            cost += 1e-9 * (s.wf[w, KV] + s.wi[w, WAITING_TOKENS])
+            cost = float(s.wk[w].n + s.wk[w].waiting + s.wk[w].phase_count)
+            cost += 1e-9 * (s.wk[w].kv + s.wk[w].waiting_tokens)
         if cost < least:
             best, least = w, cost
     return best
@@ -579,17 +586,17 @@ def _arrive(s, p, request, at):
     if w == NOBODY:
         _door_back(s, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_FIRST_COUNT, request)
         return
-    start = max(at, s.wf[w, FREE_AT])
-    if p[TIMEOUT] > 0 and start - s.arrival[request] > p[TIMEOUT]:
-        _push_join(s, max(at, s.arrival[request] + p[TIMEOUT]), request, CANCEL)
+    start = max(at, s.wk[w].free_at)
+    if p[TIMEOUT] > 0 and start - s.req[request].arrival > p[TIMEOUT]:
+        _push_join(s, max(at, s.req[request].arrival + p[TIMEOUT]), request, CANCEL)
         return
-    s.hit[request] = _hit_tokens(s, p, w, request)
-    service = prefill_s(p, s.table, s.isl[request], s.hit[request])
+    s.req[request].hit = _hit_tokens(s, p, w, request)
+    service = prefill_s(p, s.table, s.req[request].isl, s.req[request].hit)
     _remember_blocks(s, p, w, request)
-    s.wf[w, FREE_AT] = start + service
-    s.at_prefill[request] = w
-    s.service[request] = service
-    moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.isl[request]
+    s.wk[w].free_at = start + service
+    s.req[request].at_prefill = w
+    s.req[request].service = service
+    moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
     _push_join(s, start + service + moved, request, JOIN)
 
 
@@ -600,9 +607,9 @@ def _to_batch(s, p, request, at, pool):
     if w == NOBODY:
         _door_back(s, DOOR_SECOND, DOOR_SECOND_TAIL, DOOR_SECOND_COUNT, request)
         return
-    if p[AGGREGATED] > 0 and s.produced[request] == 0:
-        s.hit[request] = _hit_tokens(s, p, w, request)
-        s.need[request] = s.isl[request] - s.hit[request]
+    if p[AGGREGATED] > 0 and s.req[request].produced == 0:
+        s.req[request].hit = _hit_tokens(s, p, w, request)
+        s.req[request].need = s.req[request].isl - s.req[request].hit
         _remember_blocks(s, p, w, request)
     _sync(s, p, w, at)
     _queue_back(s, w, request, _context(s, request))
@@ -613,10 +620,10 @@ def _to_batch(s, p, request, at, pool):
 @njit(cache=True)
 def _give_up(s, p, request, at):
     """The client's patience is over: missed, or tried again after the back-off."""
-    if s.tries[request] < p[RETRIES]:
-        s.tries[request] += 1
+    if s.req[request].tries < p[RETRIES]:
+        s.req[request].tries += 1
         s.gi[RETRIED] += 1
-        _push_join(s, at + p[BACKOFF] * 2.0 ** (s.tries[request] - 1), request, RETRY)
+        _push_join(s, at + p[BACKOFF] * 2.0 ** (s.req[request].tries - 1), request, RETRY)
     else:
         _lose(s, request)
 
@@ -624,7 +631,7 @@ def _give_up(s, p, request, at):
 @njit(cache=True)
 def _due_join(s, p, second):
     """Handle the earliest entry of the join heap."""
-    at, request, kind = s.join_at[0], s.join_request[0], s.join_kind[0]
+    at, request, kind = s.joins[0].at, s.joins[0].request, s.joins[0].kind
     _pop_join(s)
     s.gf[NOW] = at
     if kind == JOIN:
@@ -632,23 +639,23 @@ def _due_join(s, p, second):
     elif kind == CANCEL:
         _give_up(s, p, request, at)
     else:
-        s.arrival[request] = at if p[RETRIES] > 0 else s.arrival[request]
+        s.req[request].arrival = at if p[RETRIES] > 0 else s.req[request].arrival
         _arrive(s, p, request, at)
 
 
 @njit(cache=True)
 def run_until(s, p, until):
     """Advance the plant to ``until``; ``False`` when the join heap is full and must grow first."""
-    n = len(s.arrival)
+    n = len(s.req)
     second = 0 if p[AGGREGATED] > 0 else 1
     while True:
         soonest, who = np.inf, NOBODY
-        for k in range(s.live[0]):
-            w = s.live[1 + k]
-            if s.wf[w, NEXT] < soonest:
-                soonest, who = s.wf[w, NEXT], w
-        joins = s.join_at[0] if s.gi[JOIN_COUNT] > 0 else np.inf
-        arrives = s.arrival[s.gi[ARRIVED]] if s.gi[ARRIVED] < n else np.inf
+        for k in range(s.gi[LIVE]):
+            w = s.rows[LIVE_ROWS, k]
+            if s.wk[w].next < soonest:
+                soonest, who = s.wk[w].next, w
+        joins = s.joins[0].at if s.gi[JOIN_COUNT] > 0 else np.inf
+        arrives = s.req[s.gi[ARRIVED]].arrival if s.gi[ARRIVED] < n else np.inf
         if min(soonest, min(joins, arrives)) > until:
             break
         if soonest <= joins and soonest <= arrives:
@@ -657,7 +664,7 @@ def run_until(s, p, until):
         elif joins <= arrives:
             _due_join(s, p, second)
         else:
-            if s.gi[JOIN_COUNT] + 2 >= len(s.join_at):
+            if s.gi[JOIN_COUNT] + 2 >= len(s.joins):
                 return False
             request = s.gi[ARRIVED]
             s.gi[ARRIVED] += 1
@@ -665,8 +672,8 @@ def run_until(s, p, until):
             s.gf[NOW] = arrives
             _arrive(s, p, request, arrives)
     s.gf[NOW] = max(s.gf[NOW], until)
-    for k in range(s.live[0]):
-        w = s.live[1 + k]
+    for k in range(s.gi[LIVE]):
+        w = s.rows[LIVE_ROWS, k]
         _sync(s, p, w, until)
         _plan(s, p, w)
     return True
@@ -679,17 +686,17 @@ def run_until(s, p, until):
 def open_door(s, p, second):
     """Hand out what waited at the door for a first worker."""
     request = s.gi[DOOR_FIRST]
-    if s.count[0] > 0 and p[AGGREGATED] == 0:
+    if s.gi[SERVING_FIRST] > 0 and p[AGGREGATED] == 0:
         s.gi[DOOR_FIRST], s.gi[DOOR_FIRST_TAIL], s.gi[DOOR_FIRST_COUNT] = NOBODY, NOBODY, 0
         while request != NOBODY:
-            after = s.following[request]
+            after = s.req[request].following
             _arrive(s, p, request, s.gf[NOW])
             request = after
-    if s.count[second] > 0:
+    if s.gi[SERVING_FIRST + second] > 0:
         request = s.gi[DOOR_SECOND]
         s.gi[DOOR_SECOND], s.gi[DOOR_SECOND_TAIL], s.gi[DOOR_SECOND_COUNT] = NOBODY, NOBODY, 0
         while request != NOBODY:
-            after = s.following[request]
+            after = s.req[request].following
             _to_batch(s, p, request, s.gf[NOW], second)
             request = after
 
@@ -697,7 +704,7 @@ def open_door(s, p, second):
 @njit(cache=True)
 def drain_batch(s, w):
     """Nothing new for this worker; gone at once when it has nothing to do."""
-    s.wi[w, STATUS] = DRAINING
+    s.wk[w].status = DRAINING
     _end_if_done(s, w, s.gf[NOW])
 
 
@@ -708,18 +715,18 @@ def kill_prefill(s, p, w):
     hit = np.empty(count, np.int32)
     hits = 0
     for i in range(count):
-        request = s.join_request[i]
-        moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.isl[request]
-        mine = s.join_kind[i] == JOIN and s.at_prefill[request] == w and s.join_at[i] - moved > at
+        request = s.joins[i].request
+        moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
+        mine = s.joins[i].kind == JOIN and s.req[request].at_prefill == w and s.joins[i].at - moved > at
         if mine:
             hit[hits] = request
             hits += 1
         else:
-            s.join_at[kept], s.join_request[kept], s.join_kind[kept] = s.join_at[i], s.join_request[i], s.join_kind[i]
+            s.joins[kept] = s.joins[i]
             kept += 1
     s.gi[JOIN_COUNT] = kept
     for i in range(kept // 2 - 1, -1, -1):
-        _sink_join(s, i, kept, s.join_at[i], s.join_request[i], s.join_kind[i])
+        _sink_join(s, i, kept, s.joins[i].at, s.joins[i].request, s.joins[i].kind)
     for i in range(hits):
         if p[MIGRATE] > 0:
             _arrive(s, p, hit[i], at)
@@ -732,21 +739,21 @@ def kill_batch(s, p, w, second):
     """A batch worker dies: its sequences are lost, or recomputed by others from what they had said."""
     at = s.gf[NOW]
     _sync(s, p, w, at)
-    while s.wi[w, N] > 0:
-        request, joined = s.seq_request[w, 0], s.seq_joined[w, 0]
-        s.produced[request] = min(s.osl[request] - 1, s.produced[request] + max(1, int(s.wf[w, V] - joined)))
+    while s.wk[w].n > 0:
+        request, joined = s.seq[w, 0].request, s.seq[w, 0].joined
+        s.req[request].produced = min(s.req[request].osl - 1, s.req[request].produced + max(1, int(s.wk[w].v - joined)))
         _remove_sequence(s, w, 0)
         _orphan(s, p, request, at, second)
-    request = s.wi[w, PHASE_HEAD]
-    s.wi[w, PHASE_HEAD], s.wi[w, PHASE_COUNT] = NOBODY, 0
+    request = s.wk[w].phase_head
+    s.wk[w].phase_head, s.wk[w].phase_count = NOBODY, 0
     while request != NOBODY:
-        after = s.following[request]
+        after = s.req[request].following
         _orphan(s, p, request, at, second)
         request = after
-    while s.wi[w, WAITING] > 0:
-        request = s.wi[w, HEAD]
+    while s.wk[w].waiting > 0:
+        request = s.wk[w].head
         _orphan(s, p, _unqueue(s, w, _context(s, request)), at, second)
-    s.wf[w, KV], s.wf[w, RESERVED], s.wf[w, EXTRA], s.wf[w, NEXT] = 0.0, 0.0, 0.0, np.inf
+    s.wk[w].kv, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0.0, 0.0, np.inf
 
 
 @njit(cache=True)
@@ -754,7 +761,7 @@ def _orphan(s, p, request, at, second):
     if p[MIGRATE] <= 0:
         _lose(s, request)
         return
-    s.need[request] = _context(s, request)
+    s.req[request].need = _context(s, request)
     _to_batch(s, p, request, at, second)
 
 
@@ -763,14 +770,14 @@ def prefill_gauges(s, p, running, waiting, tokens):
     """Requests being prefilled and waiting, and their prompt tokens, by worker row."""
     at = s.gf[NOW]
     for i in range(s.gi[JOIN_COUNT]):
-        if s.join_kind[i] != JOIN:
+        if s.joins[i].kind != JOIN:
             continue
-        request = s.join_request[i]
-        done = s.join_at[i] - p[TRANSFER_BASE] - p[TRANSFER_PER_TOKEN] * s.isl[request]
+        request = s.joins[i].request
+        done = s.joins[i].at - p[TRANSFER_BASE] - p[TRANSFER_PER_TOKEN] * s.req[request].isl
         if done > at:
-            w = s.at_prefill[request]
-            tokens[w] += s.isl[request] - s.hit[request]
-            if done - s.service[request] <= at:
+            w = s.req[request].at_prefill
+            tokens[w] += s.req[request].isl - s.req[request].hit
+            if done - s.req[request].service <= at:
                 running[w] += 1
             else:
                 waiting[w] += 1

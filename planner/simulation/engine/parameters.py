@@ -21,23 +21,28 @@ class StepFit:
     base_s: float
     per_sequence_s: float
     per_kv_token_s: float
-    max_relative_error: float
+    mean_relative_error: float = 0.0
+    max_relative_error: float = 0.0
 
 
-def fit_step_time(kv_usage: ArrayLike, context_tokens: ArrayLike, itl_s: ArrayLike, max_kv_tokens: float) -> StepFit:
+def fit_step_time(
+    kv_usage: ArrayLike, context_tokens: ArrayLike, itl_s: ArrayLike, tokens_per_s: ArrayLike, max_kv_tokens: float
+) -> StepFit:
     """Fit the step time to measured decode points by non-negative least squares on relative errors.
 
-    ``kv_usage`` (share of ``max_kv_tokens``), ``context_tokens`` and ``itl_s`` have one entry a point.
+    All have one entry a point. The sequences that really shared a step follow from Little's law,
+    tokens_per_s · itl: an engine with a limit on its batch runs fewer than were offered.
     """
     from scipy.optimize import nnls
 
-    usage, context, itl = (np.asarray(x, float) for x in (kv_usage, context_tokens, itl_s))
-    kv = usage * max_kv_tokens
-    rows = np.column_stack([np.ones_like(kv), kv / context, kv]) / itl[:, None]
+    usage, context, itl, speed = (np.asarray(x, float) for x in (kv_usage, context_tokens, itl_s, tokens_per_s))
+    sequences = np.maximum(1.0, np.minimum(usage * max_kv_tokens / context, speed * itl))
+    rows = np.column_stack([np.ones_like(itl), sequences, sequences * context]) / itl[:, None]
     scale = np.abs(rows).max(axis=0)
-    found, _ = nnls(rows / scale, np.ones_like(kv))
-    a, b, c = found / scale
-    return StepFit(a, b, c, float(np.abs(rows @ (found / scale) - 1.0).max()))
+    found, _ = nnls(rows / scale, np.ones_like(itl))
+    a, b, c = (float(x) for x in found / scale)
+    errors = np.abs(rows @ (found / scale) - 1.0)
+    return StepFit(a, b, c, float(errors.mean()), float(errors.max()))
 
 
 @dataclass(frozen=True, slots=True)

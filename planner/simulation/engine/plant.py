@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from planner.simulation.engine import kernel as k
 from planner.simulation.engine.parameters import PlantParameters
-from planner.simulation.engine.state import BY_JOIN, BY_ROW, SHARED, State, fresh_rows
+from planner.simulation.engine.state import BY_ROW, JOINING, REQUEST, SHARED, State, fresh_rows
 
-SIGNALS = ("ttft", "itl", "input_tokens", "output_tokens", "duration")
+SIGNALS = ("ttft", "itl", "input_tokens", "output_tokens", "duration")  # in the kernel's order
 FIRST_ROWS, FIRST_JOINS = 32, 4096
 
 
@@ -74,9 +74,8 @@ class Plant:
         self.parameters, self.pools = parameters, tuple(pools)
         self._aggregated = len(pools) == 1
         self._p = parameters.packed(self._aggregated, block_ids is not None)
-        if parameters.retries > 0:
-            arrivals_s = arrivals_s.copy()  # a retry moves it; the first try's is kept here
-        self._first_arrival = arrivals_s.copy() if parameters.retries > 0 else arrivals_s
+        self._first_arrival = arrivals_s  # a retry moves the request's own
+        self._buckets = [len(buckets[name]) for name in SIGNALS]
         self._s = _initial(arrivals_s, input_tokens, output_tokens, parameters, self._p, buckets, block_ids, block_starts)
         self._row_of: dict[int, int] = {}
         self._ended: dict[int, float] = {}
@@ -91,26 +90,27 @@ class Plant:
     def advance(self, until_s: float) -> None:
         """Let time pass up to ``until_s``."""
         while not k.run_until(self._s, self._p, float(until_s)):
-            self._grow(BY_JOIN)
+            self._grow_joins()
         self._collect()
 
     def add(self, pool: str) -> int:
         """A new worker that serves from now on; returns its number."""
         index = self.pools.index(pool)
         taken = set(self._row_of.values())
-        row = next((r for r in range(len(self._s.wf)) if r not in taken), None)
+        row = next((r for r in range(len(self._s.wk)) if r not in taken), None)
         if row is None:
-            row = len(self._s.wf)
-            self._grow(BY_ROW)
+            row = len(self._s.wk)
+            self._grow_rows()
         self._clean(row)
-        self._s.wi[row, k.STATUS], self._s.wi[row, k.POOL] = k.SERVING, index
-        self._s.wf[row, k.T] = self._s.wf[row, k.FREE_AT] = self.now
+        worker = self._s.wk[row]
+        worker["status"], worker["pool"] = k.SERVING, index
+        worker["t"] = worker["free_at"] = self.now
         number = self._next_worker
         self._next_worker += 1
         self._row_of[number], self._pool_of[number] = row, index
         self._list_rows()
-        while self._s.gi[k.JOIN_COUNT] + self._s.gi[k.DOOR_FIRST_COUNT] + 2 >= len(self._s.join_at):
-            self._grow(BY_JOIN)
+        while self._s.gi[k.JOIN_COUNT] + self._s.gi[k.DOOR_FIRST_COUNT] + 2 >= len(self._s.joins):
+            self._grow_joins()
         k.open_door(self._s, self._p, self._batch_pool)
         return number
 
@@ -118,8 +118,8 @@ class Plant:
         """Give the worker nothing new; it ends when what it has is done."""
         row = self._row_of[worker]
         if self._is_prefill(worker):
-            self._s.wi[row, k.STATUS] = k.DRAINING
-            self._s.wf[row, k.ENDED] = max(self.now, float(self._s.wf[row, k.FREE_AT]))
+            self._s.wk[row]["status"] = k.DRAINING
+            self._s.wk[row]["ended"] = max(self.now, float(self._s.wk[row]["free_at"]))
         else:
             k.drain_batch(self._s, row)
         self._list_rows()
@@ -128,8 +128,7 @@ class Plant:
     def kill(self, worker: int) -> None:
         """The worker dies now; its requests are lost, or go on elsewhere when the parameters say ``migrate``."""
         row = self._row_of[worker]
-        self._s.wi[row, k.STATUS] = k.GONE
-        self._s.wf[row, k.ENDED] = self.now
+        self._s.wk[row]["status"], self._s.wk[row]["ended"] = k.GONE, self.now
         self._list_rows()
         if self._is_prefill(worker):
             k.kill_prefill(self._s, self._p, row)
@@ -150,15 +149,15 @@ class Plant:
             failed=int(s.gi[k.FAILED]),
             cached_tokens=float(s.gf[k.CACHED]),
             generated_tokens=float(s.gf[k.GENERATED]),
-            ttft=s.h_ttft,
+            ttft=self._counts(k.TTFT),
             ttft_sum=float(s.gf[k.TTFT_SUM]),
-            itl=s.h_itl,
+            itl=self._counts(k.ITL),
             itl_sum=float(s.gf[k.ITL_SUM]),
-            input_tokens=s.h_isl,
+            input_tokens=self._counts(k.ISL),
             input_tokens_sum=float(s.gf[k.ISL_SUM]),
-            output_tokens=s.h_osl,
+            output_tokens=self._counts(k.OSL),
             output_tokens_sum=float(s.gf[k.OSL_SUM]),
-            duration=s.h_duration,
+            duration=self._counts(k.DURATION),
             duration_sum=float(s.gf[k.DURATION_SUM]),
             preemptions=int(s.gi[k.PREEMPTIONS]),
             waiting_at_the_door=int(s.gi[k.DOOR_FIRST_COUNT] + s.gi[k.DOOR_SECOND_COUNT]),
@@ -167,19 +166,24 @@ class Plant:
     def gauges(self, pool: str) -> dict[int, WorkerGauges]:
         """Every worker of the pool that serves or drains, by number."""
         s, index = self._s, self.pools.index(pool)
-        rows = len(s.wf)
+        rows = len(s.wk)
         running, waiting, tokens = (np.zeros(rows, np.int64) for _ in range(3))
         if index == 0 and not self._aggregated:
             k.prefill_gauges(s, self._p, running, waiting, tokens)
         else:
-            running[:] = s.wi[:, k.N] + s.wi[:, k.PHASE_COUNT]
-            waiting[:] = s.wi[:, k.WAITING]
+            running[:] = s.wk["n"] + s.wk["phase_count"]
+            waiting[:] = s.wk["waiting"]
             if self._aggregated:
-                tokens[:] = s.wi[:, k.WAITING_TOKENS] + s.wf[:, k.RESERVED].astype(np.int64)
-        usage = (s.wf[:, k.KV] + s.wf[:, k.RESERVED]) / self.parameters.kv_capacity_tokens
+                tokens[:] = s.wk["waiting_tokens"] + s.wk["reserved"].astype(np.int64)
+        usage = (s.wk["kv"] + s.wk["reserved"]) / self.parameters.kv_capacity_tokens
         return {
             number: WorkerGauges(
-                int(running[row]), int(waiting[row]), int(tokens[row]), float(usage[row]), s.w_itl[row], float(s.w_itl_sum[row])
+                int(running[row]),
+                int(waiting[row]),
+                int(tokens[row]),
+                float(usage[row]),
+                s.wk["gaps"][row, : self._buckets[k.ITL]],
+                float(s.wk["gaps_s"][row]),
             )
             for number, row in self._row_of.items()
             if self._pool_of[number] == index
@@ -188,12 +192,12 @@ class Plant:
     def outcomes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """TTFT and mean ITL in seconds by request; NaN where there is none (yet, or ever)."""
         s = self._s
-        missed = np.isnan(s.itl)
-        ttft = s.ttft.copy()
+        itl = s.req["itl"].copy()
+        ttft = s.req["ttft"].copy()
         if self.parameters.retries > 0:
-            ttft += (s.arrival - self._first_arrival).astype(np.float32)
-        ttft[missed] = np.nan
-        return ttft, s.itl.copy()
+            ttft += (s.req["arrival"] - self._first_arrival).astype(np.float32)
+        ttft[np.isnan(itl)] = np.nan
+        return ttft, itl
 
     @property
     def in_flight(self) -> int:
@@ -204,8 +208,7 @@ class Plant:
         """An independent twin with the same future."""
         twin = object.__new__(Plant)
         twin.__dict__.update(self.__dict__)
-        shared = set(SHARED) | (set() if self.parameters.retries > 0 else {"arrival"})
-        twin._s = State(*(a if name in shared else a.copy() for name, a in zip(State._fields, self._s, strict=True)))
+        twin._s = State(*(a if name in SHARED else a.copy() for name, a in zip(State._fields, self._s, strict=True)))
         twin._row_of, twin._ended, twin._pool_of = dict(self._row_of), dict(self._ended), dict(self._pool_of)
         return twin
 
@@ -219,43 +222,47 @@ class Plant:
     def _list_rows(self) -> None:
         """Write down who serves (by pool) and which batch workers have events."""
         s = self._s
-        s.count[:] = 0
-        s.live[0] = 0
+        s.gi[[k.SERVING_FIRST, k.SERVING_SECOND, k.LIVE]] = 0
         for number, row in sorted(self._row_of.items()):
-            pool = self._pool_of[number]
-            if s.wi[row, k.STATUS] == k.SERVING:
-                s.rows[pool, s.count[pool]] = row
-                s.count[pool] += 1
-            if s.wi[row, k.STATUS] in (k.SERVING, k.DRAINING) and not self._is_prefill(number):
-                s.live[0] += 1
-                s.live[s.live[0]] = row
+            pool, status = self._pool_of[number], s.wk[row]["status"]
+            if status == k.SERVING:
+                s.rows[pool, s.gi[k.SERVING_FIRST + pool]] = row
+                s.gi[k.SERVING_FIRST + pool] += 1
+            if status in (k.SERVING, k.DRAINING) and not self._is_prefill(number):
+                s.rows[k.LIVE_ROWS, s.gi[k.LIVE]] = row
+                s.gi[k.LIVE] += 1
 
     def _collect(self) -> None:
         """Free the rows of workers that have ended."""
-        ended = [n for n, row in self._row_of.items() if self._s.wf[row, k.ENDED] <= self.now]
+        ended = [n for n, row in self._row_of.items() if self._s.wk[row]["ended"] <= self.now]
         for number in ended:
-            self._ended[number] = float(self._s.wf[self._row_of.pop(number), k.ENDED])
+            self._ended[number] = float(self._s.wk[self._row_of.pop(number)]["ended"])
         if ended:
             self._list_rows()
 
-    def _clean(self, row: int) -> None:
-        s = self._s
-        fresh = fresh_rows(1, s.seq_v.shape[1], s.w_itl.shape[1], s.cached_stamp.shape[1], s.cache_queue.shape[1])
-        for name in BY_ROW:
-            getattr(s, name)[row] = fresh[name][0]
+    def _counts(self, signal: int) -> NDArray[np.float64]:
+        return self._s.hist[k.SIGNALS + signal, : self._buckets[signal]]
 
-    def _grow(self, names: Sequence[str]) -> None:
-        """Double the arrays of a kind."""
+    def _rows(self, count: int) -> dict[str, NDArray[np.generic]]:
         s = self._s
-        if names is BY_ROW:
-            more = fresh_rows(len(s.wf), s.seq_v.shape[1], s.w_itl.shape[1], s.cached_stamp.shape[1], s.cache_queue.shape[1])
-            grown: dict[str, NDArray[np.generic]] = {n: np.concatenate([getattr(s, n), more[n]]) for n in names}
-            grown["rows"] = np.zeros((2, 2 * len(s.wf)), np.int32)
-            grown["live"] = np.zeros(2 * len(s.wf) + 1, np.int32)
-        else:
-            grown = {n: np.concatenate([getattr(s, n), np.zeros_like(getattr(s, n))]) for n in names}
-        self._s = s._replace(**grown)
+        return fresh_rows(count, s.seq.shape[1], s.cached_stamp.shape[1], s.cache_queue.shape[1])
+
+    def _clean(self, row: int) -> None:
+        fresh = self._rows(1)
+        for name in BY_ROW:
+            getattr(self._s, name)[row] = fresh[name][0]
+
+    def _grow_rows(self) -> None:
+        """Double the worker rows."""
+        s, more = self._s, self._rows(len(self._s.wk))
+        grown = {name: np.concatenate([getattr(s, name), more[name]]) for name in BY_ROW}
+        self._s = s._replace(**grown, rows=np.zeros((3, 2 * len(s.wk)), np.int32))
         self._list_rows()
+
+    def _grow_joins(self) -> None:
+        """Double the heap of joins."""
+        joins = self._s.joins
+        self._s = self._s._replace(joins=np.concatenate([joins, np.zeros_like(joins)]))
 
 
 def _initial(
@@ -268,48 +275,29 @@ def _initial(
     block_ids: NDArray[np.int32] | None,
     block_starts: NDArray[np.int64] | None,
 ) -> State:
-    n = len(arrivals_s)
-    edges = {name: np.asarray(buckets[name], float) for name in SIGNALS}
+    req = np.zeros(len(arrivals_s), REQUEST)
+    req["arrival"], req["isl"], req["osl"] = arrivals_s, input_tokens, output_tokens
+    req["ttft"] = req["itl"] = np.nan
+    req["following"] = k.NOBODY
+    hist = np.full((2 * k.SIGNALS, k.BUCKETS), np.inf)
+    hist[k.SIGNALS :] = 0.0
+    for i, name in enumerate(SIGNALS):
+        hist[i, : len(buckets[name])] = buckets[name]
     ids = np.zeros(0, np.int32) if block_ids is None else np.ascontiguousarray(block_ids, np.int32)
     starts = np.zeros(1, np.int64) if block_starts is None else np.ascontiguousarray(block_starts, np.int64)
     blocks = int(ids.max()) + 1 if len(ids) else 0
     queue = int(4 * min(packed[k.CACHE_BLOCKS], blocks) + 16) if blocks else 0
-    rows = fresh_rows(FIRST_ROWS, parameters.max_sequences, len(edges["itl"]), blocks, queue)
     gi = np.zeros(k.GI, np.int64)
     gi[[k.DOOR_FIRST, k.DOOR_FIRST_TAIL, k.DOOR_SECOND, k.DOOR_SECOND_TAIL]] = k.NOBODY
     return State(
-        arrival=np.ascontiguousarray(arrivals_s, np.float64),
-        isl=np.ascontiguousarray(input_tokens, np.int32),
-        osl=np.ascontiguousarray(output_tokens, np.int32),
-        ttft=np.full(n, np.nan, np.float32),
-        itl=np.full(n, np.nan, np.float32),
-        hit=np.zeros(n, np.int32),
-        produced=np.zeros(n, np.int32),
-        need=np.zeros(n, np.int32),
-        following=np.full(n, k.NOBODY, np.int32),
-        at_prefill=np.full(n, k.NOBODY, np.int32),
-        service=np.zeros(n, np.float32),
-        tries=np.zeros(n, np.int8),
-        block_ids=ids,
-        block_starts=starts,
-        join_at=np.zeros(FIRST_JOINS),
-        join_request=np.zeros(FIRST_JOINS, np.int32),
-        join_kind=np.zeros(FIRST_JOINS, np.int8),
-        rows=np.zeros((2, FIRST_ROWS), np.int32),
-        count=np.zeros(2, np.int64),
-        live=np.zeros(FIRST_ROWS + 1, np.int32),
+        req=req,
+        joins=np.zeros(FIRST_JOINS, JOINING),
+        hist=hist,
+        rows=np.zeros((3, FIRST_ROWS), np.int32),
         gi=gi,
         gf=np.zeros(k.GF),
         table=parameters.prefill_table(),
-        e_ttft=edges["ttft"],
-        e_itl=edges["itl"],
-        e_isl=edges["input_tokens"],
-        e_osl=edges["output_tokens"],
-        e_duration=edges["duration"],
-        h_ttft=np.zeros(len(edges["ttft"])),
-        h_itl=np.zeros(len(edges["itl"])),
-        h_isl=np.zeros(len(edges["input_tokens"])),
-        h_osl=np.zeros(len(edges["output_tokens"])),
-        h_duration=np.zeros(len(edges["duration"])),
-        **rows,  # type: ignore[arg-type]
+        block_ids=ids,
+        block_starts=starts,
+        **fresh_rows(FIRST_ROWS, parameters.max_sequences, blocks, queue),  # type: ignore[arg-type]
     )

@@ -10,83 +10,93 @@ from numpy.typing import NDArray
 from planner.simulation.engine import kernel as k
 
 F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
-I8 = NDArray[np.int8]
+Records = NDArray[np.void]
+
+REQUEST = np.dtype(
+    [
+        ("arrival", "f8"),
+        ("ttft", "f4"),
+        ("itl", "f4"),
+        ("isl", "i4"),
+        ("osl", "i4"),
+        ("hit", "i4"),  # prompt tokens found in the prefix cache
+        ("produced", "i4"),  # output tokens made before a preemption
+        ("need", "i4"),  # prompt tokens still to be prefilled on a batch worker
+        ("following", "i4"),  # next in whatever queue the request is in
+        ("service", "f4"),  # prefill seconds
+        ("at_prefill", "i2"),  # worker row
+        ("tries", "i2"),
+    ]
+)
+"""One request: 48 bytes, so that an event touches one line of the cache."""
+
+JOINING = np.dtype([("at", "f8"), ("request", "i4"), ("kind", "i4")])
+SEQUENCE = np.dtype([("v", "f8"), ("joined", "f8"), ("request", "i8")])
+WORKER = np.dtype(
+    [
+        ("v", "f8"),  # virtual clock: steps done
+        ("t", "f8"),  # when that was
+        ("kv", "f8"),  # tokens of sequences in decode
+        ("reserved", "f8"),  # tokens of prompts in a prefill phase
+        ("phase_end", "f8"),  # virtual clock at which the phase is over
+        ("extra", "f8"),  # seconds a step takes longer during the phase
+        ("free_at", "f8"),  # prefill workers: when all assigned work is done
+        ("ended", "f8"),
+        ("debt", "f8"),  # steps that sequences sat through before their own first gap
+        ("next", "f8"),  # when the next event is due
+        ("gaps_s", "f8"),
+        ("gaps", "f8", (k.BUCKETS,)),  # token gaps by duration
+        ("status", "i4"),
+        ("pool", "i4"),
+        ("n", "i4"),  # sequences in decode
+        ("head", "i4"),
+        ("tail", "i4"),
+        ("waiting", "i4"),
+        ("waiting_tokens", "i8"),
+        ("phase_head", "i4"),
+        ("phase_count", "i4"),
+        ("q_head", "i4"),
+        ("q_count", "i4"),
+        ("stamp", "i4"),
+        ("cache_used", "i4"),
+    ]
+)
 
 
 class State(NamedTuple):
-    """Arrays by request, by worker row, by entry of the join heap, and of the plant as a whole."""
+    """Requests, joins under way, workers and their sequences, counters. Few arrays: calls pass them by value."""
 
-    # by request
-    arrival: F64
-    isl: I32
-    osl: I32
-    ttft: F32
-    itl: F32
-    hit: I32  # prompt tokens found in the prefix cache
-    produced: I32  # output tokens made before a preemption
-    need: I32  # prompt tokens still to be prefilled on a batch worker
-    following: I32  # next in whatever queue the request is in
-    at_prefill: I32  # worker row
-    service: F32  # prefill seconds
-    tries: I8
-    block_ids: I32
-    block_starts: I64
-    # join heap
-    join_at: F64
-    join_request: I32
-    join_kind: I8
-    # by worker row
-    wf: F64
-    wi: I64
-    seq_v: F64
-    seq_request: I32
-    seq_joined: F64
-    w_itl: F64
-    w_itl_sum: F64
-    cached_stamp: I32
-    cache_queue: I32
-    rows: I32  # [pool, k]: rows that serve
-    count: I64  # by pool
-    live: I32  # [0] how many, then rows of batch workers that serve or drain
-    # of the plant
+    req: Records
+    joins: Records  # heap by time
+    wk: Records  # by worker row
+    seq: Records  # [row, k]: heap by virtual finish
+    hist: F64  # see kernel.SIGNALS
+    rows: I32  # [0 or 1, k]: rows that serve, by pool; [2, k]: batch rows with events
     gi: I64
     gf: F64
-    table: F64
-    e_ttft: F64
-    e_itl: F64
-    e_isl: F64
-    e_osl: F64
-    e_duration: F64
-    h_ttft: F64
-    h_itl: F64
-    h_isl: F64
-    h_osl: F64
-    h_duration: F64
+    table: F64  # prefill seconds
+    block_ids: I32
+    block_starts: I64
+    cached_stamp: I32  # [row, block]: 0 when not cached
+    cache_queue: I32  # [row, k]: (block, stamp), least recently touched first
 
 
-BY_ROW = ("wf", "wi", "seq_v", "seq_request", "seq_joined", "w_itl", "w_itl_sum", "cached_stamp", "cache_queue")
-BY_JOIN = ("join_at", "join_request", "join_kind")
-SHARED = ("isl", "osl", "block_ids", "block_starts", "table", "e_ttft", "e_itl", "e_isl", "e_osl", "e_duration")
-"""Never written: copies of a plant may share them (``arrival`` is, by retries)."""
+BY_ROW = ("wk", "seq", "cached_stamp", "cache_queue")
+SHARED = ("table", "block_ids", "block_starts")
+"""Never written: copies of a plant may share them."""
 
 
-def fresh_rows(count: int, sequences: int, buckets: int, blocks: int, queue: int) -> dict[str, NDArray[np.generic]]:
+def fresh_rows(count: int, sequences: int, blocks: int, queue: int) -> dict[str, NDArray[np.generic]]:
     """Worker rows that nobody uses yet."""
-    wi = np.zeros((count, k.WI), np.int64)
-    wi[:, [k.HEAD, k.TAIL, k.PHASE_HEAD]] = k.NOBODY
-    wf = np.zeros((count, k.WF))
-    wf[:, [k.NEXT, k.ENDED]] = np.inf
+    workers = np.zeros(count, WORKER)
+    for name in ("head", "tail", "phase_head"):
+        workers[name] = k.NOBODY
+    workers["next"] = workers["ended"] = np.inf
     return {
-        "wf": wf,
-        "wi": wi,
-        "seq_v": np.zeros((count, sequences)),
-        "seq_request": np.zeros((count, sequences), np.int32),
-        "seq_joined": np.zeros((count, sequences)),
-        "w_itl": np.zeros((count, buckets)),
-        "w_itl_sum": np.zeros(count),
+        "wk": workers,
+        "seq": np.zeros((count, sequences), SEQUENCE),
         "cached_stamp": np.zeros((count, blocks), np.int32),
         "cache_queue": np.zeros((count, queue, 2), np.int32),
     }
