@@ -12,6 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+compiled = njit(cache=True, _nrt=False)
+"""Kept on disk between runs; nothing here allocates, so references need no counting (twice as fast)."""
+
 # rows of ``State.hist``: bucket edges of each signal, and below them (+ SIGNALS) the counts
 TTFT, ITL, ISL, OSL, DURATION = range(5)
 SIGNALS, BUCKETS = 5, 24
@@ -36,7 +39,7 @@ JOIN, CANCEL, RETRY = range(3)  # kinds of entries in the join heap
 NOBODY = -1
 
 
-@njit(cache=True)
+@compiled
 def prefill_s(p, table, tokens, cached):
     """Seconds to prefill ``tokens`` of which the first ``cached`` are in the cache: T(L) − T(c) + T(0)."""
     whole = _table(p, table, tokens)
@@ -45,7 +48,7 @@ def prefill_s(p, table, tokens, cached):
     return p[PREFILL_SCALE] * whole
 
 
-@njit(cache=True)
+@compiled
 def _table(p, table, tokens):
     place = tokens / p[TABLE_STEP]
     i = int(place)
@@ -60,7 +63,7 @@ def _table(p, table, tokens):
 # ---------------------------------------------------------------- heap of joins, by time
 
 
-@njit(cache=True)
+@compiled
 def _push_join(s, at, request, kind):
     heap = s.joins
     i = s.gi[JOIN_COUNT]
@@ -76,14 +79,14 @@ def _push_join(s, at, request, kind):
     heap[i].kind = kind
 
 
-@njit(cache=True)
+@compiled
 def _pop_join(s):
     n = s.gi[JOIN_COUNT] - 1
     s.gi[JOIN_COUNT] = n
     _sink_join(s, 0, n, s.joins[n].at, s.joins[n].request, s.joins[n].kind)
 
 
-@njit(cache=True)
+@compiled
 def _sink_join(s, i, n, at, request, kind):
     heap = s.joins
     while True:
@@ -104,7 +107,7 @@ def _sink_join(s, i, n, at, request, kind):
 # ---------------------------------------------------------------- heap of finishes of one worker, by virtual clock
 
 
-@njit(cache=True)
+@compiled
 def _push_sequence(s, w, finish_v, request, joined_v):
     heap = s.seq[w]
     i = s.wk[w].n
@@ -120,7 +123,7 @@ def _push_sequence(s, w, finish_v, request, joined_v):
     heap[i].joined = joined_v
 
 
-@njit(cache=True)
+@compiled
 def _remove_sequence(s, w, place):
     """Take the entry at ``place`` out of the worker's heap."""
     heap = s.seq[w]
@@ -152,7 +155,7 @@ def _remove_sequence(s, w, place):
 # ---------------------------------------------------------------- queues (linked through ``State.following``)
 
 
-@njit(cache=True)
+@compiled
 def _queue_back(s, w, request, tokens):
     s.req[request].following = NOBODY
     if s.wk[w].head == NOBODY:
@@ -164,7 +167,7 @@ def _queue_back(s, w, request, tokens):
     s.wk[w].waiting_tokens += tokens
 
 
-@njit(cache=True)
+@compiled
 def _queue_front(s, w, request, tokens):
     s.req[request].following = s.wk[w].head
     if s.wk[w].head == NOBODY:
@@ -174,7 +177,7 @@ def _queue_front(s, w, request, tokens):
     s.wk[w].waiting_tokens += tokens
 
 
-@njit(cache=True)
+@compiled
 def _unqueue(s, w, tokens):
     request = s.wk[w].head
     s.wk[w].head = s.req[request].following
@@ -185,7 +188,7 @@ def _unqueue(s, w, tokens):
     return request
 
 
-@njit(cache=True)
+@compiled
 def _door_back(s, head, tail, count, request):
     s.req[request].following = NOBODY
     if s.gi[head] == NOBODY:
@@ -199,7 +202,7 @@ def _door_back(s, head, tail, count, request):
 # ---------------------------------------------------------------- counting
 
 
-@njit(cache=True)
+@compiled
 def _bucket(edges, value):
     i = 0
     while value > edges[i]:
@@ -207,7 +210,7 @@ def _bucket(edges, value):
     return i
 
 
-@njit(cache=True)
+@compiled
 def _count_first_token(s, request, at):
     ttft = at - s.req[request].arrival
     s.req[request].ttft = ttft
@@ -218,7 +221,7 @@ def _count_first_token(s, request, at):
     s.gf[CACHED] += s.req[request].hit
 
 
-@njit(cache=True)
+@compiled
 def _count_end(s, request, at):
     duration = at - s.req[request].arrival
     s.gi[FINISHED] += 1
@@ -232,7 +235,7 @@ def _count_end(s, request, at):
         s.req[request].itl = 0.0
 
 
-@njit(cache=True)
+@compiled
 def _lose(s, request):
     """The request ends without an answer: missed on every promise."""
     s.req[request].ttft = np.nan
@@ -244,7 +247,7 @@ def _lose(s, request):
 # ---------------------------------------------------------------- batch workers
 
 
-@njit(cache=True)
+@compiled
 def _step_s(s, p, w):
     """Seconds of the next step of worker ``w`` as it is now."""
     n = s.wk[w].n
@@ -254,7 +257,7 @@ def _step_s(s, p, w):
     return p[DECODE_SCALE] * (p[BASE] + p[PER_SEQUENCE] * n + p[PER_TOKEN] * s.wk[w].kv) + extra
 
 
-@njit(cache=True)
+@compiled
 def _sync(s, p, w, at):
     """Let worker ``w`` step on to ``at``; nothing joins or leaves on the way."""
     elapsed = at - s.wk[w].t
@@ -268,7 +271,7 @@ def _sync(s, p, w, at):
     _stepped(s, w, steps, elapsed)
 
 
-@njit(cache=True)
+@compiled
 def _stepped(s, w, steps, elapsed):
     n = s.wk[w].n
     s.wk[w].v += steps
@@ -287,7 +290,7 @@ def _stepped(s, w, steps, elapsed):
         s.gf[GENERATED] += gaps
 
 
-@njit(cache=True)
+@compiled
 def _plan(s, p, w):
     """When the next event of worker ``w`` is due."""
     n, phase = s.wk[w].n, s.wk[w].phase_count
@@ -305,12 +308,12 @@ def _plan(s, p, w):
     s.wk[w].next = s.wk[w].t + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
 
 
-@njit(cache=True)
+@compiled
 def _context(s, request):
     return s.req[request].isl + s.req[request].produced
 
 
-@njit(cache=True)
+@compiled
 def _admit(s, p, w, at):
     """Let waiting requests in while there is room: straight into decode, or through a prefill phase."""
     while s.wk[w].waiting > 0:
@@ -337,7 +340,7 @@ def _admit(s, p, w, at):
         _join(s, p, w, request, at)
 
 
-@njit(cache=True)
+@compiled
 def _join(s, p, w, request, at):
     """A prefilled request joins the batch at the next step; its first token comes one step later."""
     if s.wk[w].n == 0 and s.wk[w].phase_count == 0:
@@ -352,7 +355,7 @@ def _join(s, p, w, request, at):
         _count_first_token(s, request, at + (boundary + 1.0 - v) * _step_s(s, p, w))
 
 
-@njit(cache=True)
+@compiled
 def _begin_phase(s, p, w):
     """Take prompts from the queue into the next chunk, or one long prompt into several chunks."""
     chunk, taken, seconds = p[CHUNK], 0.0, 0.0
@@ -380,7 +383,7 @@ def _begin_phase(s, p, w):
     s.wk[w].extra = seconds / (end - s.wk[w].v)
 
 
-@njit(cache=True)
+@compiled
 def _end_phase(s, p, w, at):
     """The chunk is done: its prompts have their first token and decode from here on."""
     request = s.wk[w].phase_head
@@ -407,7 +410,7 @@ def _end_phase(s, p, w, at):
         request = after
 
 
-@njit(cache=True)
+@compiled
 def _preempt(s, p, w):
     """The KV cache is full: the sequence that joined last gives its place up and is recomputed later."""
     heap, place = s.seq[w], 0
@@ -424,7 +427,7 @@ def _preempt(s, p, w):
     _queue_front(s, w, request, s.req[request].need)
 
 
-@njit(cache=True)
+@compiled
 def _batch_event(s, p, w, at):
     """Handle whatever is due at worker ``w``: finishes, the end of a chunk, a full cache."""
     elapsed = at - s.wk[w].t
@@ -459,7 +462,7 @@ def _batch_event(s, p, w, at):
         _end_if_done(s, w, at)
 
 
-@njit(cache=True)
+@compiled
 def _end_if_done(s, w, at):
     if s.wk[w].n == 0 and s.wk[w].waiting == 0 and s.wk[w].phase_count == 0:
         s.wk[w].status = GONE
@@ -469,7 +472,7 @@ def _end_if_done(s, w, at):
 # ---------------------------------------------------------------- prefix cache
 
 
-@njit(cache=True)
+@compiled
 def _hit_tokens(s, p, w, request):
     """Prompt tokens of ``request`` that worker ``w`` has cached; the last token is always computed."""
     if p[CACHE_BLOCKS] <= 0:
@@ -482,7 +485,7 @@ def _hit_tokens(s, p, w, request):
     return min(int(found * p[BLOCK]), s.req[request].isl - 1)
 
 
-@njit(cache=True)
+@compiled
 def _remember_blocks(s, p, w, request):
     """Touch the request's blocks in the worker's cache; the least recently used make room."""
     if p[CACHE_BLOCKS] <= 0:
@@ -508,25 +511,22 @@ def _remember_blocks(s, p, w, request):
                 s.wk[w].cache_used -= 1
 
 
-@njit(cache=True)
+@compiled
 def _compact(s, w):
     """Drop entries of blocks that were touched again later: they are not the least recently used."""
-    size, kept = s.cache_queue.shape[1], 0
-    head, count = s.wk[w].q_head, s.wk[w].q_count
-    live = np.empty((count, 2), np.int32)
-    for i in range(count):
-        entry = s.cache_queue[w, (head + i) % size]
-        if s.cached_stamp[w, entry[0]] == entry[1]:
-            live[kept] = entry
+    size, kept, head = s.cache_queue.shape[1], 0, s.wk[w].q_head
+    for i in range(s.wk[w].q_count):
+        block, stamp = s.cache_queue[w, (head + i) % size, 0], s.cache_queue[w, (head + i) % size, 1]
+        if s.cached_stamp[w, block] == stamp:
+            s.cache_queue[w, (head + kept) % size, 0], s.cache_queue[w, (head + kept) % size, 1] = block, stamp
             kept += 1
-    s.cache_queue[w, :kept] = live[:kept]
-    s.wk[w].q_head, s.wk[w].q_count = 0, kept
+    s.wk[w].q_count = kept
 
 
 # ---------------------------------------------------------------- routing
 
 
-@njit(cache=True)
+@compiled
 def _pick_prefill(s, p, request, at):
     """The prefill worker for a request, or ``NOBODY``."""
     count = s.gi[SERVING_FIRST]
@@ -547,7 +547,7 @@ def _pick_prefill(s, p, request, at):
     return best
 
 
-@njit(cache=True)
+@compiled
 def _pick_batch(s, p, pool, request):
     """The batch worker for a request, or ``NOBODY``."""
     count = s.gi[SERVING_FIRST + pool]
@@ -577,7 +577,7 @@ def _pick_batch(s, p, pool, request):
 # ---------------------------------------------------------------- requests on their way
 
 
-@njit(cache=True)
+@compiled
 def _arrive(s, p, request, at):
     if p[AGGREGATED] > 0:
         _to_batch(s, p, request, at, 0)
@@ -600,7 +600,7 @@ def _arrive(s, p, request, at):
     _push_join(s, start + service + moved, request, JOIN)
 
 
-@njit(cache=True)
+@compiled
 def _to_batch(s, p, request, at, pool):
     """Hand a request to a batch worker: after its prefill, or as a whole in aggregated mode."""
     w = _pick_batch(s, p, pool, request)
@@ -617,7 +617,7 @@ def _to_batch(s, p, request, at, pool):
     _plan(s, p, w)
 
 
-@njit(cache=True)
+@compiled
 def _give_up(s, p, request, at):
     """The client's patience is over: missed, or tried again after the back-off."""
     if s.req[request].tries < p[RETRIES]:
@@ -628,7 +628,7 @@ def _give_up(s, p, request, at):
         _lose(s, request)
 
 
-@njit(cache=True)
+@compiled
 def _due_join(s, p, second):
     """Handle the earliest entry of the join heap."""
     at, request, kind = s.joins[0].at, s.joins[0].request, s.joins[0].kind
@@ -643,7 +643,7 @@ def _due_join(s, p, second):
         _arrive(s, p, request, at)
 
 
-@njit(cache=True)
+@compiled
 def run_until(s, p, until):
     """Advance the plant to ``until``; ``False`` when the join heap is full and must grow first."""
     n = len(s.req)
@@ -682,7 +682,7 @@ def run_until(s, p, until):
 # ---------------------------------------------------------------- workers coming and going
 
 
-@njit(cache=True)
+@compiled
 def open_door(s, p, second):
     """Hand out what waited at the door for a first worker."""
     request = s.gi[DOOR_FIRST]
@@ -701,40 +701,39 @@ def open_door(s, p, second):
             request = after
 
 
-@njit(cache=True)
+@compiled
 def drain_batch(s, w):
     """Nothing new for this worker; gone at once when it has nothing to do."""
     s.wk[w].status = DRAINING
     _end_if_done(s, w, s.gf[NOW])
 
 
-@njit(cache=True)
+@compiled
 def kill_prefill(s, p, w):
     """A prefill worker dies: what it had not finished is lost, or goes back to the door."""
-    at, kept, count = s.gf[NOW], 0, s.gi[JOIN_COUNT]
-    hit = np.empty(count, np.int32)
-    hits = 0
-    for i in range(count):
+    at, kept, victim = s.gf[NOW], 0, NOBODY
+    for i in range(s.gi[JOIN_COUNT]):
         request = s.joins[i].request
         moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
-        mine = s.joins[i].kind == JOIN and s.req[request].at_prefill == w and s.joins[i].at - moved > at
-        if mine:
-            hit[hits] = request
-            hits += 1
+        if s.joins[i].kind == JOIN and s.req[request].at_prefill == w and s.joins[i].at - moved > at:
+            s.req[request].following = victim
+            victim = request
         else:
             s.joins[kept] = s.joins[i]
             kept += 1
     s.gi[JOIN_COUNT] = kept
     for i in range(kept // 2 - 1, -1, -1):
         _sink_join(s, i, kept, s.joins[i].at, s.joins[i].request, s.joins[i].kind)
-    for i in range(hits):
+    while victim != NOBODY:
+        after = s.req[victim].following
         if p[MIGRATE] > 0:
-            _arrive(s, p, hit[i], at)
+            _arrive(s, p, victim, at)
         else:
-            _lose(s, hit[i])
+            _lose(s, victim)
+        victim = after
 
 
-@njit(cache=True)
+@compiled
 def kill_batch(s, p, w, second):
     """A batch worker dies: its sequences are lost, or recomputed by others from what they had said."""
     at = s.gf[NOW]
@@ -756,7 +755,7 @@ def kill_batch(s, p, w, second):
     s.wk[w].kv, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0.0, 0.0, np.inf
 
 
-@njit(cache=True)
+@compiled
 def _orphan(s, p, request, at, second):
     if p[MIGRATE] <= 0:
         _lose(s, request)
@@ -765,7 +764,7 @@ def _orphan(s, p, request, at, second):
     _to_batch(s, p, request, at, second)
 
 
-@njit(cache=True)
+@compiled
 def prefill_gauges(s, p, running, waiting, tokens):
     """Requests being prefilled and waiting, and their prompt tokens, by worker row."""
     at = s.gf[NOW]
