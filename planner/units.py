@@ -38,7 +38,13 @@ def rate_per_s(text: str) -> float:
 
 def show_duration(seconds: float) -> str:
     """``0.5`` → ``500 ms``, ``90`` → ``1.5 min``: at most three significant digits."""
-    for limit, unit, name in ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"), (172800.0, 3600.0, "h")):
+    for limit, unit, name in (
+        (1e-3, 1e-6, "µs"),
+        (1.0, 1e-3, "ms"),
+        (120.0, 1.0, "s"),
+        (7200.0, 60.0, "min"),
+        (172800.0, 3600.0, "h"),
+    ):
         if abs(seconds) < limit:
             return f"{seconds / unit:.3g} {name}"
     return f"{seconds / 86400.0:.3g} d"

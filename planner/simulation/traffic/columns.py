@@ -26,6 +26,7 @@ class Kind(Enum):
 
     COUNT = "a whole number from 0"
     NUMBER = "a number from 0"
+    NUMBER_OR_GAP = "a number from 0, or nothing"
     TIME = "a date and time like 2024-05-12 08:15:00.25"
     TEXT = "text"
 
@@ -34,7 +35,7 @@ class Kind(Enum):
 class Rows:
     """Some consecutive rows of a table, by column; ``line(i)`` is where row ``i`` stands in the file.
 
-    COUNT columns are int64, NUMBER float64, TIME int64 nanoseconds since 1970 (UTC unless the
+    COUNT columns are int64, NUMBER float64 (gaps are NaN), TIME int64 nanoseconds since 1970 (UTC unless the
     cell says otherwise), TEXT bytes.
     """
 
@@ -161,6 +162,12 @@ def _numbers(cells: list[bytes]) -> NDArray[np.float64] | None:
     return values if values.min() >= 0 and math.isfinite(values.max()) else None  # NaN fails the first
 
 
+def _numbers_or_gaps(cells: list[bytes]) -> NDArray[np.float64] | None:
+    gaps = np.array([cell.strip().lower() in (b"", b"nan") for cell in cells])
+    filled = _numbers([b"0" if gap else cell for gap, cell in zip(gaps, cells, strict=True)])
+    return None if filled is None else np.where(gaps, np.nan, filled)
+
+
 _SHAPE = re.compile(rb"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$")
 
 
@@ -200,4 +207,10 @@ def _texts(cells: list[bytes]) -> NDArray[np.bytes_]:
     return np.array(cells)
 
 
-_PARSERS: Mapping[Kind, Any] = {Kind.COUNT: _counts, Kind.NUMBER: _numbers, Kind.TIME: _times, Kind.TEXT: _texts}
+_PARSERS: Mapping[Kind, Any] = {
+    Kind.COUNT: _counts,
+    Kind.NUMBER: _numbers,
+    Kind.NUMBER_OR_GAP: _numbers_or_gaps,
+    Kind.TIME: _times,
+    Kind.TEXT: _texts,
+}

@@ -62,6 +62,8 @@ def generate(text: str) -> Generated:
     kind, values = parse_spec(text, GENERATORS)
     required = [key for key in GENERATORS[kind] if key not in _LENGTHS]
     needed(text, values, *required)
+    if values.get("at", 0.0) >= values["duration"]:
+        raise TrafficError(f"{text!r}: at lies beyond the end of the traffic: choose at < duration")
     curve = _CURVES[kind](values)
     if not curve.rates.max() > 0:
         raise TrafficError(f"{text!r} makes no requests: give a rate above 0")
@@ -99,8 +101,8 @@ def _sine(values: Mapping[str, Any]) -> RateCurve:
 
 
 def _steps(end_s: float, steps: list[tuple[float, float]]) -> RateCurve:
-    """Constant pieces ``(start, rate)``; those that start at or after the end are never reached."""
-    reached = [(start, value) for start, value in steps if start < end_s]
+    """Constant pieces ``(start, rate)``, the later one winning where two start together."""
+    reached = sorted({start: value for start, value in steps if start < end_s}.items())
     edges = np.array([*(start for start, _ in reached), end_s])
     return RateCurve(edges, np.array([value for _, value in reached]))
 
