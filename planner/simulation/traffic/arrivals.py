@@ -105,7 +105,7 @@ def arrivals_of_hour(
     curve: RateCurve, hour: int, dispersion: float | None, random: np.random.Generator
 ) -> NDArray[np.float64]:
     """Moments of arrival in one hour of the trace's clock, ascending (see the module for the law)."""
-    grid = hour * float(HOUR_S) + np.arange(HOUR_S + 1)
+    grid = hour * float(HOUR_S) + np.arange(HOUR_S + 1, dtype=np.float64)
     expected = curve.expected(grid)
     if dispersion is not None:
         expected = expected * random.standard_gamma(dispersion, HOUR_S) / dispersion
@@ -120,9 +120,7 @@ def arrivals_of_hour(
 def cut(requests: Requests, window: Window) -> Requests:
     """The requests inside a window, times still on the trace's clock."""
     first, last = np.searchsorted(requests.at_s, [window.from_s, window.to_s], side="left")
-    return Requests(
-        requests.at_s[first:last], requests.input_tokens[first:last], requests.output_tokens[first:last]
-    )
+    return Requests(requests.at_s[first:last], requests.input_tokens[first:last], requests.output_tokens[first:last])
 
 
 def gathered(parts: list[Requests]) -> Requests:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -19,6 +19,9 @@ from planner.simulation.traffic.files import Block, blocks
 
 MAX_COUNT = 2**31 - 1
 """Token counts and block numbers are kept in 32 bits."""
+
+
+_Parse = Callable[[list[bytes]], "NDArray[Any] | None"]
 
 
 class Kind(Enum):
@@ -141,7 +144,7 @@ def _parsed(path: Path, first_line: int, name: str, kind: Kind, cells: list[byte
     raise at_line(path, first_line + bad, f"{name} is {said}; it must be {kind.value}")
 
 
-def _parses(parse: Any, cell: bytes) -> bool:
+def _parses(parse: _Parse, cell: bytes) -> bool:
     try:
         return parse([cell]) is not None
     except (ValueError, OverflowError):
@@ -207,7 +210,7 @@ def _texts(cells: list[bytes]) -> NDArray[np.bytes_]:
     return np.array(cells)
 
 
-_PARSERS: Mapping[Kind, Any] = {
+_PARSERS: Mapping[Kind, _Parse] = {
     Kind.COUNT: _counts,
     Kind.NUMBER: _numbers,
     Kind.NUMBER_OR_GAP: _numbers_or_gaps,

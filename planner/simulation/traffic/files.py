@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def first_line(path: Path) -> bytes:
     return line
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> Generator[bytes]:
     blank_at = 0  # blank lines are forgiven at the very end only: inside, a row is missing
     for number, raw in enumerate(_raw_lines(path), start=1):
         line = raw.removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n") if number == 1 else raw.rstrip(b"\r\n")

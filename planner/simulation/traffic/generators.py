@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 from planner.simulation.traffic.arrivals import RateCurve
 from planner.simulation.traffic.errors import TrafficError
 from planner.simulation.traffic.lengths import DEFAULT_SPREAD, LogNormalLengths, around
-from planner.simulation.traffic.options import Parser, needed, parse_spec, positive_duration, rate, share, spread, tokens
+from planner.simulation.traffic.options import (
+    Parser,
+    needed,
+    parse_spec,
+    positive_duration,
+    rate,
+    share,
+    spread,
+    tokens,
+)
 from planner.units import duration_s
 
 _LENGTHS: dict[str, Parser] = {"isl": tokens, "osl": tokens, "cv": spread}

@@ -74,7 +74,8 @@ class LogNormalLengths:
     def _around(self, means: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int32]:
         sigma_squared = np.log1p(self.spread**2)
         factors = np.exp(np.sqrt(sigma_squared) * random.standard_normal(len(means)) - sigma_squared / 2)
-        return np.clip(np.rint(means * factors), 1, LONGEST_TOKENS).astype(np.int32)
+        drawn: NDArray[np.float64] = np.clip(np.rint(means * factors), 1, LONGEST_TOKENS)
+        return drawn.astype(np.int32)
 
 
 def around(isl: float, osl: float, spread: float = DEFAULT_SPREAD) -> LogNormalLengths:

@@ -84,7 +84,9 @@ def read_rates(path: Path) -> RateTable:
     missing_s = float(seconds[-1] + bin_s - spans.sum())
     if missing_s > bin_s * 1e-6:
         notes.append(f"{path.name}: rows are missing for {missing_s:g} s; no requests arrive there")
-    return RateTable(_curve(seconds, spans, rates), float(ticks[0] * TIME_UNITS_S[time]), meaning.in_tokens, tuple(notes))
+    return RateTable(
+        _curve(seconds, spans, rates), float(ticks[0] * TIME_UNITS_S[time]), meaning.in_tokens, tuple(notes)
+    )
 
 
 def is_rate_header(names: list[str]) -> bool:

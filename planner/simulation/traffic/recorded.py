@@ -22,8 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.simulation.traffic.columns import MAX_COUNT, Kind, Rows, read_rows, refuse_strangers, refuse_unsorted
-from planner.simulation.traffic.columns import header_of
+from planner.simulation.traffic.columns import (
+    MAX_COUNT,
+    Kind,
+    Rows,
+    header_of,
+    read_rows,
+    refuse_strangers,
+    refuse_unsorted,
+)
 from planner.simulation.traffic.errors import TrafficError, at_line
 from planner.simulation.traffic.files import blocks, first_line
 
@@ -193,7 +200,9 @@ def _problem(row: Mapping[str, Any], before_ms: float) -> str:
     if not isinstance(hashes, list) or not all(type(h) is int for h in hashes):
         return "hash_ids must be a list of whole numbers"
     if row["timestamp"] < before_ms:
-        return f"timestamp {row['timestamp']} is earlier than {before_ms} on the line before: sort the rows by timestamp"
+        return (
+            f"timestamp {row['timestamp']} is earlier than {before_ms} on the line before: sort the rows by timestamp"
+        )
     full, rest = divmod(row["input_length"], MOONCAKE_BLOCK_TOKENS)
     if not full <= len(hashes) <= full + (rest > 0):
         due = full + (rest > 0)

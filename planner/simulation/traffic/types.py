@@ -26,6 +26,7 @@ class Traffic:
     block_ids: NDArray[np.int32] | None = None
     block_starts: NDArray[np.int64] | None = None
     block_tokens: int = 512
+    notes: tuple[str, ...] = ()  # what was detected or assumed on the way, for people
 
     @property
     def requests(self) -> int:
