@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_HERE = Path(__file__).parent
-_ROOTS = (_HERE / "_data", _HERE.parent / "data")  # in a wheel; in a checkout
+_HERE = Path(__file__).resolve().parent
+_ROOTS = (_HERE / "_data", _HERE.parent / "data")  # inside a wheel; beside the package in a checkout
+
+
+class ResourceError(FileNotFoundError, ValueError):
+    """No shipped file has that name; the message lists those there are."""
 
 
 def path(kind: str, name: str) -> Path:
-    """The file ``name`` of a kind (``profiles``, ``scenarios``, ``traffic``).
+    """The shipped file ``name`` of a kind: ``profiles``, ``scenarios`` or ``traffic``.
 
     Raises:
-        FileNotFoundError: there is none; the message lists those there are.
+        ResourceError: there is none; the message lists those there are.
     """
     for root in _ROOTS:
         found = root / kind / name
-        if found.exists():
+        if Path(name).name == name and found.exists():
             return found
-    raise FileNotFoundError(f"no {kind[:-1] if kind.endswith('s') else kind} called {name!r}; there are: {', '.join(names(kind)) or 'none'}")
+    raise ResourceError(f"no shipped {kind} file is called {name!r}; there are: {', '.join(names(kind)) or 'none'}")
 
 
 def names(kind: str) -> list[str]:
-    """Names of all shipped files of a kind."""
+    """File names of everything shipped of a kind, sorted; empty for an unknown kind."""
     return sorted({found.name for root in _ROOTS if (root / kind).is_dir() for found in (root / kind).iterdir()})
