@@ -1,0 +1,80 @@
+"""What is written can be read back as it was; a broken line is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.adapters.decision_log import SCHEMA, DecisionLog, DecisionLogError, LoggedStep, read
+from planner.core.histogram import Histogram
+from planner.core.types import (
+    Adjustment,
+    Decision,
+    DemandForecast,
+    Expected,
+    Observation,
+    PoolReading,
+    Reason,
+    Window,
+)
+
+INF = float("inf")
+SEEN = Observation(
+    60.0,
+    {"decode": PoolReading(3, 2, starting_s=(1.5,), waiting=0.0, worker_steps=((0.01, 80.0),))},
+    Window(5.0, started=12.0, ttft=Histogram((0.1, INF), (11.0, 1.0), 0.9)),
+    ("prefill: no such series",),
+)
+DECISION = Decision(
+    60.0,
+    {"decode": 4},
+    {"decode": 5},
+    Reason.SIZED,
+    (Adjustment("decode", Reason.GPU_BUDGET, 5, 4),),
+    DemandForecast(180.0, 2.0, 1.0, 3.5, 900.0, 100.0, 1.7),
+    Expected(0.3, None, 0.991),
+    feasible=False,
+    corrections={"decode": 1.1},
+    notes=("«besten Wert»",),
+)
+STEPS = [LoggedStep(SEEN, DECISION, "conflict"), LoggedStep(SEEN, DECISION)]
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_a_log_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> None:
+    with DecisionLog(tmp_path / name) as log:
+        for step in STEPS:
+            log.record(step.seen, step.decision, step.error)
+
+    assert list(read(tmp_path / name)) == STEPS
+
+
+def test_the_schema_stands_in_the_first_line_and_every_line_is_an_object(tmp_path: Path) -> None:
+    with DecisionLog(tmp_path / "log.jsonl") as log:
+        for step in STEPS:
+            log.record(step.seen, step.decision, step.error)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+    assert [line.get("schema") for line in lines] == [SCHEMA, None]
+    assert [line["decision"]["replicas"] for line in lines] == [{"decode": 4}] * 2
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        log.record(SEEN, DECISION)
+    path.write_text(path.read_text() + '{"seen": {"at": 1, "pools": {}}, "decision": {"at": "soon"}}\n')
+
+    with pytest.raises(DecisionLogError, match=r"log\.jsonl:2: decision: reason, replicas, wanted missing"):
+        list(read(path))
+
+
+@pytest.mark.parametrize("text", ['{"schema": "other.v3"}\n', "[]\n", "not json\n"])
+def test_another_file_is_no_decision_log(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(text)
+
+    with pytest.raises(DecisionLogError, match=r"log\.jsonl:1: "):
+        list(read(path))
