@@ -1,0 +1,117 @@
+"""Settings that are right one by one and wrong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from planner.config.problems import did_you_mean
+from planner.config.settings import CompareSettings, DeploymentSettings, SimulateSettings, SizeSettings
+from planner.units import show_duration
+
+Finding = tuple[tuple[str, ...], str]
+"""Paths that contradict each other (the first is where to say it), and what is wrong."""
+
+
+def contradictions(settings: DeploymentSettings) -> Iterator[Finding]:
+    """Everything that does not fit together."""
+    yield from _bounds(settings)
+    yield from _budget(settings)
+    yield from _pool_names("min_replicas", settings, settings.min_replicas)
+    yield from _pool_names("max_replicas", settings, settings.max_replicas)
+    yield from _pool_names("gpus_per_replica", settings, settings.gpus_per_replica)
+    if isinstance(settings, SizeSettings):
+        yield from _pool_names("correction", settings, settings.correction)
+        yield from _outputs({"outputs.json": settings.outputs.json_file})
+    if isinstance(settings, SimulateSettings):
+        yield from _simulation(settings)
+
+
+def _simulation(settings: SimulateSettings) -> Iterator[Finding]:
+    yield from _fleet("initial", settings, settings.initial)
+    yield from _fleet("replicas", settings, settings.replicas)
+    if settings.replicas and settings.law != "static" and not isinstance(settings, CompareSettings):
+        yield (
+            ("replicas", "law"),
+            f"is the fixed fleet of law static, and law is {settings.law}: write initial for the fleet at the start",
+        )
+    if settings.traffic.to_s is not None and settings.traffic.from_s >= settings.traffic.to_s:
+        ends = (
+            f"from ({show_duration(settings.traffic.from_s)}) is not before to ({show_duration(settings.traffic.to_s)})"
+        )
+        yield ("traffic.from", "traffic.to"), ends
+    if settings.scrape_s > settings.decision_interval_s:
+        both = f"({show_duration(settings.scrape_s)}) exceeds interval ({show_duration(settings.decision_interval_s)})"
+        yield ("scrape", "interval", "law"), f"scrape {both}: every decision needs a new look"
+    if settings.plant.retries and settings.plant.timeout_s is None:
+        yield ("plant.retries", "plant.timeout"), "clients only retry after a timeout, and plant.timeout is not set"
+    files = settings.outputs
+    yield from _outputs(
+        {
+            "outputs.json": files.json_file,
+            "outputs.report": files.report,
+            "outputs.decisions": files.decisions,
+        }
+    )
+    if files.plots is not None and files.plots.is_file():
+        yield ("outputs.plots",), f"{files.plots} is a file; a folder is needed"
+
+
+def _bounds(settings: DeploymentSettings) -> Iterator[Finding]:
+    for pool, most in settings.max_replicas.items():
+        least = settings.min_replicas.get(pool, 1)
+        if least > most:
+            yield (
+                ("min_replicas", "max_replicas"),
+                f"min_replicas ({least}) exceeds max_replicas ({most}) of pool {pool}",
+            )
+
+
+def _budget(settings: DeploymentSettings) -> Iterator[Finding]:
+    """GPUs of the profile are not known here: the wired policy checks them again."""
+    budget, gpus = settings.budget_gpus, settings.gpus_per_replica
+    least = {pool: max(1, settings.min_replicas.get(pool, 1)) for pool in settings.pools}
+    needed = sum(n * gpus.get(pool, 1) for pool, n in least.items())
+    if budget is not None and needed > budget:
+        fleet = ", ".join(f"{n} × {gpus.get(pool, 1)} in {pool}" for pool, n in least.items())
+        yield (
+            ("budget", "min_replicas", "gpus_per_replica", "mode"),
+            f"budget ({budget} GPUs) is below the smallest fleet ({needed} GPUs: {fleet})",
+        )
+
+
+def _fleet(name: str, settings: SimulateSettings, fleet: Mapping[str, int]) -> Iterator[Finding]:
+    """A fleet given by the user must be one the bounds allow."""
+    yield from _pool_names(name, settings, fleet)
+    for pool, count in fleet.items():
+        most = settings.max_replicas.get(pool)
+        if most is not None and count > most:
+            yield (name, "max_replicas"), f"{count} replicas in {pool} exceed max_replicas ({most})"
+    missing = [pool for pool in settings.pools if fleet and pool not in fleet]
+    if missing:
+        yield (name, "mode"), f"{', '.join(missing)} missing: a fleet names every pool of mode {settings.mode}"
+    total = sum(count * settings.gpus_per_replica.get(pool, 1) for pool, count in fleet.items())
+    if settings.budget_gpus is not None and total > settings.budget_gpus:
+        yield (name, "budget", "gpus_per_replica"), f"{total} GPUs exceed budget ({settings.budget_gpus} GPUs)"
+
+
+def _pool_names(name: str, settings: DeploymentSettings, numbers: Mapping[str, object]) -> Iterator[Finding]:
+    for pool in numbers:
+        if pool not in settings.pools:
+            hint = did_you_mean(pool, settings.pools)
+            yield (name, "mode"), f"mode {settings.mode} has no pool {pool!r}{hint}"
+
+
+def _outputs(files: Mapping[str, object]) -> Iterator[Finding]:
+    """A run of minutes must not end at a folder that is not there."""
+    from pathlib import Path
+
+    given = {path: Path(str(file)) for path, file in files.items() if file is not None and str(file) != "-"}
+    for path, file in given.items():
+        if file.is_dir():
+            yield (path,), f"{file} is a folder; a file is needed"
+        elif not file.parent.is_dir():
+            yield (path,), f"there is no folder {file.parent} to write {file.name} into"
+    for path, file in given.items():
+        same = [other for other in given if other < path and given[other] == file]
+        if same:
+            yield (path, same[0]), f"{file} is already the file of {same[0]}"

@@ -1,0 +1,86 @@
+"""How single values are written: durations with a unit, rates, numbers by pool, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from planner.units import duration_s, rate_per_s
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a duration: write a number with its unit, like 500ms or 2m")
+    if isinstance(value, int | float):
+        raise ValueError(f"{value} has no unit: write {value}s, or {value}ms, {value}m, {value}h as it is meant")
+    return duration_s(str(value))
+
+
+def _rate(value: object) -> float:
+    return rate_per_s(str(value))
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")
+    return value
+
+
+def by_pool(value: object) -> object:
+    """``prefill=13,decode=5`` as a mapping; mappings stay what they are."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    names = [name.strip() for name, _, _ in pairs]
+    if not pairs or not all(name and equals and number.strip() for name, equals, number in pairs):
+        raise ValueError(f"{value!r} should read like prefill=13,decode=5")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{value!r} names a pool twice")
+    return {name.strip(): number.strip() for name, _, number in pairs}
+
+
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _named(kind: str) -> Callable[[object], object]:
+    """Refuses what is no text: YAML reads ``1e3`` or ``no`` as something else."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str | Path) or not str(value).strip():
+            raise ValueError(f"{value!r} is not {kind}")
+        return str(value)
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is written: its placeholder in ``--help``, its name in the reference."""
+
+    placeholder: str
+    name: str
+
+
+_COUNTED = Form("POOL=N,...", "whole numbers by pool")
+Duration = Annotated[float, BeforeValidator(_duration), Form("DURATION", "duration")]
+"""Seconds, written with a unit: ``500ms``, ``2m``."""
+Rate = Annotated[float, BeforeValidator(_rate), Form("RATE", "rate")]
+"""Per second, written per unit of time: ``12/s``, ``720/min``."""
+Number = Annotated[float, BeforeValidator(_no_bool), Form("X", "number")]
+Whole = Annotated[int, BeforeValidator(_no_bool), Form("N", "whole number")]
+Text = Annotated[str, BeforeValidator(_named("a name")), Form("NAME", "text")]
+File = Annotated[Path, BeforeValidator(_named("a file name")), Form("FILE", "file name")]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_names), Form("NAME,NAME,...", "list of names")]
+Replicas = Annotated[Mapping[str, Annotated[Whole, Field(ge=0)]], BeforeValidator(by_pool), _COUNTED]
+"""Replicas by pool, from 0."""
+Counts = Annotated[Mapping[str, Annotated[Whole, Field(ge=1)]], BeforeValidator(by_pool), _COUNTED]
+"""Whole numbers by pool, from 1."""
+Factors = Annotated[
+    Mapping[str, Annotated[Number, Field(gt=0)]], BeforeValidator(by_pool), Form("POOL=X,...", "numbers by pool")
+]
+"""Positive factors by pool."""
