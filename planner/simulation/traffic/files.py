@@ -1,129 +1,114 @@
-"""Trace files as rows with line numbers: gzip and zstd by their magic, every complaint with its place."""
+"""Trace files as numbered lines: plain, gzip or zstd, told apart by their first bytes, never by name."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
+from planner.simulation.traffic.errors import TrafficError, at_line
 
-class TrafficError(ValueError):
-    """Traffic that cannot be simulated; the message names the place, the value and what would be right."""
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-
-def opened(path: Path) -> IO[str]:
-    """The file as text, decompressed when its first bytes say gzip or zstd.
-
-    Raises:
-        TrafficError: it does not exist or is not text.
-    """
-    try:
-        magic = path.open("rb").read(4)
-    except OSError as problem:
-        raise TrafficError(f"{path}: {problem.strerror or problem}") from None
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    if magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8", newline="")  # type: ignore[arg-type]
-    return path.open(encoding="utf-8", newline="")
+LINES_PER_BLOCK = 65_536
+"""Enough to let numpy work on whole columns, few enough to hold (about 10 MB of lines)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A CSV file: its header and its rows, each with the number of its line."""
+class Block:
+    """Consecutive lines without their line ends; ``first_line`` counts from 1."""
 
-    path: Path
-    header: tuple[str, ...]
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """(line number, fields), header and blank lines left out.
-
-        Raises:
-            TrafficError: a row has more or fewer fields than the header.
-        """
-        with opened(self.path) as text:
-            for number, fields in enumerate(csv.reader(text), start=1):
-                if number == 1 or not fields:
-                    continue
-                if len(fields) != len(self.header):
-                    raise TrafficError(
-                        f"{self.path}:{number}: {len(fields)} fields, the header has {len(self.header)} "
-                        f"({', '.join(self.header)})"
-                    )
-                yield number, fields
+    first_line: int
+    lines: list[bytes]
 
 
-def table(path: Path) -> Table:
-    """The CSV file at ``path``.
+def blocks(path: Path, lines_per_block: int = LINES_PER_BLOCK) -> Iterator[Block]:
+    """The lines of a file, decompressed as they are read.
 
     Raises:
-        TrafficError: it is empty or not text.
+        TrafficError: no such file, a directory, damaged or cut-short compression, or an
+            empty line with more lines after it.
     """
+    gathered: list[bytes] = []
+    first = 1
+    for number, line in enumerate(_lines(path), start=1):
+        if not gathered:
+            first = number
+        gathered.append(line)
+        if len(gathered) == lines_per_block:
+            yield Block(first, gathered)
+            gathered = []
+    if gathered:
+        yield Block(first, gathered)
+
+
+def first_line(path: Path) -> bytes:
+    """The first line of a file.
+
+    Raises:
+        TrafficError: the file cannot be read, or holds nothing.
+    """
+    with closing(_lines(path)) as lines:
+        line = next(lines, b"")
+    if not line:
+        raise TrafficError(f"{path} is empty: a trace has at least a line of requests")
+    return line
+
+
+def _lines(path: Path) -> Generator[bytes]:
+    blank_at = 0  # blank lines are forgiven at the very end only: inside, a row is missing
+    for number, raw in enumerate(_raw_lines(path), start=1):
+        line = raw.removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n") if number == 1 else raw.rstrip(b"\r\n")
+        if not line.strip():
+            blank_at = blank_at or number
+            continue
+        if blank_at:
+            raise at_line(path, blank_at, "an empty line inside the file: every line is one row")
+        yield line
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
     try:
-        with opened(path) as text:
-            header = next(csv.reader(text), None)
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as problem:
-        raise TrafficError(f"{path}: not a text file: {problem}") from None
-    if not header:
-        raise TrafficError(f"{path}: the file is empty; a header and at least one row are needed")
-    return Table(path, tuple(name.strip() for name in header))
+        with _opened(path) as stream:
+            yield from stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise TrafficError(f"{path} is damaged or cut short: {problem}") from problem
+    except OSError as problem:
+        raise TrafficError(f"{path} cannot be read: {problem.strerror or problem}") from problem
 
 
-def number(path: Path, line: int, name: str, text: str, least: float = 0.0) -> float:
-    """A finite number of at least ``least``.
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as raw:
+        magic = raw.read(len(ZSTD_MAGIC))
+        raw.seek(0)
+        if magic.startswith(GZIP_MAGIC):
+            with gzip.open(raw) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        elif magic == ZSTD_MAGIC:
+            with _zstd(path, raw) as unpacked:
+                yield unpacked
+        else:
+            yield raw
 
-    Raises:
-        TrafficError: it is none; names the line, the field and the value.
-    """
+
+@contextmanager
+def _zstd(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < least:
-        raise TrafficError(f"{path}:{line}: {name} is {text!r}; it must be a number of at least {least:g}")
-    return value
+        import zstandard
+    except ImportError as problem:
+        raise TrafficError(f"{path} is compressed with zstd: install the zstandard package to read it") from problem
+    import io
 
-
-def timestamp(path: Path, line: int, name: str, text: str) -> float:
-    """Seconds since 1970 (UTC where no zone is given) of an ISO time.
-
-    Raises:
-        TrafficError: it is none.
-    """
+    reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise TrafficError(f"{path}:{line}: {name} is {text!r}; a time like 2024-05-12 00:00:00 is expected") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def ascending(path: Path, line: int, name: str, before: float | None, now: float) -> float:
-    """``now``, if time does not run backwards.
-
-    Raises:
-        TrafficError: it does.
-    """
-    if before is not None and now < before:
-        raise TrafficError(f"{path}:{line}: {name} goes back by {before - now:g} s; rows must be in order of time")
-    return now
-
-
-def column(table: Table, names: Sequence[str]) -> int:
-    """Index of the first of ``names`` in the header (case does not matter).
-
-    Raises:
-        TrafficError: none is there.
-    """
-    lower = [name.lower() for name in table.header]
-    for name in names:
-        if name.lower() in lower:
-            return lower.index(name.lower())
-    raise TrafficError(f"{table.path}:1: no column {' or '.join(names)}; the header has {', '.join(table.header)}")
+        with io.BufferedReader(cast(io.RawIOBase, reader)) as unpacked:
+            yield cast(BinaryIO, unpacked)
+    except zstandard.ZstdError as problem:
+        raise TrafficError(f"{path} is damaged or cut short: {problem}") from problem

@@ -1,256 +1,234 @@
-"""From what the user names to one stretch of traffic: format, window, scale, lengths."""
+"""From what a user names to the requests of one run.
+
+| traffic | rates or recorded | ``scale`` | ``dispersion`` | lengths |
+|---|---|---|---|---|
+| ``rates``, generators, ServeGen totals | rates | multiplies the rates | yes | ``lengths``, ``isl``/``osl``, or the shipped Azure sample |
+| ``servegen`` clients | rates of clients | multiplies the rates | no: clients have their own | as above, or the totals table beside |
+| ``azure``, ``burstgpt``, ``mooncake`` | recorded | thins, or adds jittered copies | no | their own |
+
+What was detected or assumed on the way is in ``Traffic.notes``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from planner import resources
-from planner.simulation.traffic import clients, rates, recorded
-from planner.simulation.traffic.files import TrafficError, opened, table
+from planner.simulation.traffic.arrivals import RateCurve, Requests, Window, draw
+from planner.simulation.traffic.errors import TrafficError
+from planner.simulation.traffic.generators import Generated, generate, is_generator
+from planner.simulation.traffic.lengths import LengthModel, LengthSample, around, from_spec, is_length_spec
+from planner.simulation.traffic.rates import read_rates
+from planner.simulation.traffic.recorded import Recorded, read_azure, read_burstgpt, read_mooncake
+from planner.simulation.traffic.servegen import Totals, draw_clients, read_clients, read_totals, totals_beside
+from planner.simulation.traffic.sources import FORMATS, bare_name, detect, has_totals_only, locate
+from planner.simulation.traffic.transform import transformed
 from planner.simulation.traffic.types import Traffic
+from planner.units import show_duration
 
-FORMATS = ("azure", "mooncake", "burstgpt", "servegen", "rates")
-RECORDED = {"azure": recorded.azure, "burstgpt": recorded.burstgpt, "mooncake": recorded.mooncake}
-LENGTH_SPREAD = 0.8
-"""σ of the logarithm of lengths drawn around a mean: a coefficient of variation of 0.95, as in chat traffic."""
-JITTER_S = 10.0
-"""Copies of a recorded request are moved by up to this: further than bursts, nearer than the day's shape."""
+DEFAULT_LENGTHS = "azure2023_conv"
+"""Shipped sample that stands in where nobody says how long requests are."""
+
+RECORDED: dict[str, Callable[[Path], Recorded]] = {
+    "azure": read_azure,
+    "burstgpt": read_burstgpt,
+    "mooncake": read_mooncake,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficSpec:
-    """Which traffic, which part of it, how much of it, how long its requests are."""
+    """What to load, and what to do to it."""
 
-    source: str  # file, shipped file's name, or a generator like "poisson:rate=20/s,duration=10m"
+    source: str | Path  # a file, a folder of ServeGen chunks, the name of shipped traffic, or a generator
     format: str | None = None  # None: found out from the content
-    lengths: str | None = None  # recorded trace whose (ISL, OSL) pairs are drawn
+    lengths: str | Path | None = None  # a trace to draw lengths from, fixed:isl=…,osl=…, or lognormal:…
     scale: float = 1.0
-    from_s: float = 0.0
+    from_s: float | None = None  # on the trace's clock, which starts at its first row
     to_s: float | None = None
-    dispersion: float | None = None  # shape of a Gamma factor per second
-    isl: float | None = None  # mean tokens, when there is no length sample
-    osl: float | None = None
+    dispersion: float | None = None  # shape of the Gamma factor per second; None: Poisson
+    isl: float | None = None  # mean input tokens, log-normal
+    osl: float | None = None  # mean output tokens, log-normal
     seed: int = 1
 
 
 def load(spec: TrafficSpec) -> Traffic:
-    """The traffic ``spec`` names.
+    """The traffic of a specification; the same specification gives the same traffic.
 
     Raises:
-        TrafficError: it cannot be read or makes no sense; names the place, the value and what would be right.
+        TrafficError: an option out of range or of no use here, a file that cannot be read or is not
+            what it should be, a window without requests.
     """
     _check(spec)
-    if spec.source.partition(":")[0] in rates.GENERATORS and ":" in spec.source:
-        return _from_rates(spec, rates.generated(spec.source))
-    path = _find(spec.source)
-    form = spec.format or detect(path)
-    if form in RECORDED:
-        if spec.dispersion is not None:
-            raise TrafficError(f"dispersion ({spec.dispersion:g}) is for rates and generators; {path.name} is recorded")
-        return _scaled(_cut(RECORDED[form](path), spec), spec)
-    if form == "servegen":
-        return _from_clients(spec, path)
-    return _from_rates(spec, rates.read(path))
-
-
-def detect(path: Path) -> str:
-    """The format of a trace file, from its first line.
-
-    Raises:
-        TrafficError: it is none of those known.
-    """
-    with opened(path) as text:
-        first = text.readline()
-    if not first.strip():
-        raise TrafficError(f"{path}: the file is empty; at least one request is needed")
-    if first.lstrip().startswith("{"):
-        return "mooncake"
-    header = {name.strip().lower() for name in first.split(",")}
-    if {"timestamp", "contexttokens", "generatedtokens"} <= header:
-        return "azure"
-    if {"timestamp", "request tokens", "response tokens"} <= header:
-        return "burstgpt"
-    if {"client", "t_sec", "rate_rps"} <= header:
-        return "servegen"
-    return "rates"
+    if isinstance(spec.source, str) and is_generator(spec.source):
+        return _generated(spec, spec.source)
+    path = locate(spec.source)
+    found = spec.format or detect(path)
+    notes = () if spec.format else (f"{path.name}: read as {found}",)
+    if found in RECORDED:
+        return _recorded(spec, path, RECORDED[found], notes)
+    if found == "rates":
+        return _rates(spec, path, notes)
+    return _totals(spec, path, notes) if has_totals_only(path) else _clients(spec, path, notes)
 
 
 def _check(spec: TrafficSpec) -> None:
-    problems = []
-    if not spec.scale > 0:
-        problems.append(f"scale ({spec.scale:g}) must be above 0")
-    if spec.dispersion is not None and not spec.dispersion > 0:
-        problems.append(f"dispersion ({spec.dispersion:g}) must be above 0: it is the shape of a Gamma factor")
-    if spec.from_s < 0 or (spec.to_s is not None and spec.to_s <= spec.from_s):
-        problems.append(f"the window from {spec.from_s:g} s to {spec.to_s} s is empty")
     if spec.format is not None and spec.format not in FORMATS:
-        problems.append(f"format {spec.format!r} is none of {', '.join(FORMATS)}")
-    if problems:
-        raise TrafficError("; ".join(problems))
-
-
-def _find(source: str) -> Path:
-    if Path(source).exists():
-        return Path(source)
-    try:
-        return resources.path("traffic", source)
-    except FileNotFoundError:
-        shipped = ", ".join(resources.names("traffic"))
+        raise TrafficError(f"format is {spec.format!r}; known are {', '.join(FORMATS)}")
+    if not 0 < spec.scale < math.inf:
+        raise TrafficError(f"scale is {spec.scale:g}; it must be a number above 0")
+    if spec.dispersion is not None and not 0 < spec.dispersion < math.inf:
+        raise TrafficError(f"dispersion is {spec.dispersion:g}; a Gamma shape is a number above 0, smaller is burstier")
+    if spec.seed < 0:
+        raise TrafficError(f"seed is {spec.seed}; it must be a whole number from 0")
+    if (spec.isl is None) != (spec.osl is None):
+        missing = "osl" if spec.osl is None else "isl"
+        raise TrafficError(f"mean lengths come in pairs: {missing} is missing")
+    if spec.isl is not None and spec.lengths is not None:
+        raise TrafficError("lengths and isl/osl contradict each other: give a sample or means, not both")
+    if not _window_makes_sense(spec):
         raise TrafficError(
-            f"traffic {source!r} is no file, no shipped trace ({shipped}) and no generator "
-            f"({', '.join(rates.GENERATORS)})"
-        ) from None
+            f"the window runs {_window_words(spec)}: it must start at 0 or later and end after its start"
+        )
 
 
-def _from_rates(spec: TrafficSpec, known: rates.RateTable) -> Traffic:
-    if spec.from_s >= known.duration_s:
-        raise TrafficError(f"the window starts at {spec.from_s:g} s, the traffic ends at {known.duration_s:g} s")
-    part = known.window(spec.from_s, spec.to_s)
-    sample = _sample(spec)
-    per_s = part.per_s * spec.scale
-    if part.what == "tokens":
-        per_s = per_s / _mean_tokens(spec, sample, part)
-    times = rates.arrivals(per_s, part.bin_s, spec.dispersion, spec.seed)
-    bins = np.minimum((times / part.bin_s).astype(np.int64), len(part.per_s) - 1)
-    isl, osl = _lengths(spec, sample, len(times), part.input_mean, part.output_mean, bins)
-    if len(times) == 0:
-        raise TrafficError(f"{known.name}: no request in the window; at least one is needed")
-    return Traffic(known.name, times, isl, osl, part.duration_s, part.epoch_s)
+def _window_makes_sense(spec: TrafficSpec) -> bool:
+    start = spec.from_s or 0.0
+    return 0 <= start < (math.inf if spec.to_s is None else spec.to_s) and not math.isinf(start)
 
 
-def _from_clients(spec: TrafficSpec, path: Path) -> Traffic:
+def _window_words(spec: TrafficSpec) -> str:
+    start = show_duration(spec.from_s or 0.0)
+    return f"from {start} to {'the end' if spec.to_s is None else show_duration(spec.to_s)}"
+
+
+def _window(spec: TrafficSpec, end_s: float, notes: tuple[str, ...]) -> tuple[Window, tuple[str, ...]]:
+    """The asked window within a trace that ends at ``end_s``, and what to say about it."""
+    start = spec.from_s or 0.0
+    if start >= end_s:
+        raise TrafficError(
+            f"the window runs {_window_words(spec)}, but {spec.source} ends after {show_duration(end_s)}"
+        )
+    if spec.to_s is None or spec.to_s <= end_s:
+        return Window(start, end_s if spec.to_s is None else spec.to_s), notes
+    short = f"the window ends at {show_duration(spec.to_s)}, the traffic at {show_duration(end_s)}: cut there"
+    return Window(start, end_s), (*notes, short)
+
+
+def _recorded(spec: TrafficSpec, path: Path, read: Callable[[Path], Recorded], notes: tuple[str, ...]) -> Traffic:
     if spec.dispersion is not None:
-        raise TrafficError("dispersion is for rates and generators; a client table has its own burstiness")
-    times, duration = clients.read(path, spec.from_s, spec.to_s, spec.scale, spec.seed)
-    totals = path.with_name(path.name.replace("_clients_", "_total_"))
-    known = rates.read(totals).window(spec.from_s, spec.to_s) if totals != path and totals.exists() else None
-    bins = np.minimum((times / (known.bin_s if known else 600.0)).astype(np.int64), len(known.per_s) - 1 if known else 0)
-    means = (known.input_mean, known.output_mean) if known else (None, None)
-    isl, osl = _lengths(spec, _sample(spec), len(times), *means, bins)
-    return Traffic(path.name, times, isl, osl, duration, spec.from_s)
+        raise TrafficError(
+            f"dispersion is for rates and generators; {path.name} is recorded and has its own burstiness"
+        )
+    if spec.lengths is not None or spec.isl is not None:
+        raise TrafficError(f"{path.name} is recorded with its own lengths: leave out lengths, isl and osl")
+    trace = read(path)
+    end_s = math.floor(trace.at_s[-1]) + 1.0  # whole seconds, the last request inside
+    window, notes = _window(spec, end_s, (*notes, *trace.notes))
+    kept = transformed(trace, spec.scale, window, spec.seed)
+    requests = Requests(kept.at_s, kept.input_tokens, kept.output_tokens)
+    return _traffic(spec, path, requests, window, trace.epoch_s, notes, kept)
 
 
-def _sample(spec: TrafficSpec) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-    if spec.lengths is None:
-        return None
-    path = _find(spec.lengths)
-    form = detect(path)
-    if form not in RECORDED:
-        raise TrafficError(f"{path}: lengths are taken from recorded requests ({', '.join(RECORDED)}), not from {form}")
-    trace = RECORDED[form](path)
-    return trace.input_tokens, trace.output_tokens
+def _rates(spec: TrafficSpec, path: Path, notes: tuple[str, ...]) -> Traffic:
+    table = read_rates(path)
+    lengths, said = _lengths(spec, None)
+    curve = table.of_requests(lengths.mean_tokens())
+    return _drawn(spec, path, curve, lengths, table.epoch_s, (*notes, *table.notes, *said))
 
 
-def _mean_tokens(spec: TrafficSpec, sample: tuple[NDArray[np.int32], NDArray[np.int32]] | None, part: rates.RateTable) -> float:
-    if sample is not None:
-        return float(sample[0].mean() + sample[1].mean())
+def _totals(spec: TrafficSpec, path: Path, notes: tuple[str, ...]) -> Traffic:
+    table: Totals = read_totals(path)
+    lengths, said = _lengths(spec, table.lengths)
+    return _drawn(spec, path, table.curve, lengths, table.epoch_s, (*notes, *said))
+
+
+def _generated(spec: TrafficSpec, text: str) -> Traffic:
+    if spec.format is not None:
+        raise TrafficError(f"format is {spec.format!r}, but {text!r} is a generator, not a file")
+    made: Generated = generate(text)
+    if made.lengths is not None and (spec.lengths is not None or spec.isl is not None):
+        raise TrafficError(f"{text!r} gives its own lengths: leave out lengths, isl and osl")
+    lengths, said = _lengths(spec, made.lengths)
+    return _drawn(spec, Path(text.partition(":")[0]), made.curve, lengths, 0.0, said)
+
+
+def _drawn(
+    spec: TrafficSpec, path: Path, curve: RateCurve, lengths: LengthModel, epoch_s: float, notes: tuple[str, ...]
+) -> Traffic:
+    window, notes = _window(spec, curve.end_s, notes)
+    requests = draw(curve.scaled(spec.scale), lengths, window, spec.dispersion, spec.seed)
+    return _traffic(spec, path, requests, window, epoch_s, notes)
+
+
+def _clients(spec: TrafficSpec, path: Path, notes: tuple[str, ...]) -> Traffic:
+    if spec.dispersion is not None:
+        raise TrafficError(
+            f"dispersion is for rates and generators; the clients of {path.name} have their own burstiness"
+        )
+    clients = read_clients(path)
+    beside = totals_beside(path)
+    own = read_totals(beside) if beside and spec.lengths is None and spec.isl is None else None
+    lengths, said = _lengths(spec, own.lengths if own else None)
+    if own and beside:
+        said = (f"lengths: log-normal around the means of {beside.name}",)
+    window, notes = _window(spec, clients.end_s, (*notes, *said))
+    requests = draw_clients(clients, lengths, window, spec.scale, spec.seed)
+    return _traffic(spec, path, requests, window, clients.epoch_s, notes)
+
+
+def _lengths(spec: TrafficSpec, own: LengthModel | None) -> tuple[LengthModel, tuple[str, ...]]:
+    """The lengths that were asked for, the traffic's own, or the stand-in; and what to say about it."""
     if spec.isl is not None and spec.osl is not None:
-        return spec.isl + spec.osl
-    raise TrafficError(f"{part.name} counts tokens: say how long requests are, with lengths FILE or isl and osl")
+        return around(spec.isl, spec.osl), ()
+    if spec.lengths is None and own is not None:
+        return own, ()
+    if isinstance(spec.lengths, str) and is_length_spec(spec.lengths):
+        return from_spec(spec.lengths), ()
+    path = locate(spec.lengths or DEFAULT_LENGTHS)
+    said = () if spec.lengths else (f"lengths: none were given, drawn from the shipped sample {DEFAULT_LENGTHS}",)
+    return read_lengths(path), said
 
 
-def _lengths(
+def read_lengths(path: Path) -> LengthModel:
+    """A recorded trace as a sample of lengths, or a ServeGen totals table as means over time.
+
+    Raises:
+        TrafficError: the file is something else, or cannot be read.
+    """
+    found = detect(path)
+    if found in RECORDED:
+        trace = RECORDED[found](path)
+        return LengthSample(trace.input_tokens, trace.output_tokens)
+    if found == "servegen" and has_totals_only(path):
+        return read_totals(path).lengths
+    raise TrafficError(f"{path} holds {found}, which say nothing of lengths: name an azure, burstgpt or mooncake trace")
+
+
+def _traffic(
     spec: TrafficSpec,
-    sample: tuple[NDArray[np.int32], NDArray[np.int32]] | None,
-    count: int,
-    input_mean: NDArray[np.float64] | None,
-    output_mean: NDArray[np.float64] | None,
-    bins: NDArray[np.int64],
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Lengths of ``count`` requests: pairs of a sample, or log-normal around the means."""
-    if sample is not None:
-        chosen = np.random.default_rng((spec.seed, 4)).integers(0, len(sample[0]), count, dtype=np.int32)
-        return sample[0][chosen], sample[1][chosen]
-    drawn = []
-    for k, (name, mean, table_mean) in enumerate((("isl", spec.isl, input_mean), ("osl", spec.osl, output_mean))):
-        if mean is None and table_mean is None:
-            raise TrafficError(f"how long are requests? give lengths FILE, or a mean for {name} (tokens)")
-        around = float(mean) if mean is not None else table_mean[bins]  # type: ignore[index]
-        normal = np.random.default_rng((spec.seed, 5 + k)).standard_normal(count, dtype=np.float32)
-        tokens = around * np.exp(LENGTH_SPREAD * normal - 0.5 * LENGTH_SPREAD**2)
-        drawn.append(np.maximum(1, np.rint(tokens)).astype(np.int32))
-    return drawn[0], drawn[1]
-
-
-def _cut(traffic: Traffic, spec: TrafficSpec) -> Traffic:
-    """The part of a recorded trace between two moments."""
-    if spec.from_s == 0.0 and spec.to_s is None:
-        return traffic
-    end = traffic.duration_s if spec.to_s is None else min(spec.to_s, traffic.duration_s)
-    first, last = np.searchsorted(traffic.arrivals_s, [spec.from_s, end])
-    if first == last:
-        raise TrafficError(f"{traffic.name}: no request between {spec.from_s:g} s and {end:g} s")
-    kept = _chosen(traffic, np.arange(first, last))
-    return replace(
-        kept, arrivals_s=kept.arrivals_s - spec.from_s, duration_s=end - spec.from_s, epoch_s=traffic.epoch_s + spec.from_s
+    path: Path,
+    requests: Requests,
+    window: Window,
+    epoch_s: float,
+    notes: tuple[str, ...],
+    blocks: Recorded | None = None,
+) -> Traffic:
+    if not len(requests.at_s):
+        raise TrafficError(
+            f"{spec.source} has no requests {_window_words(spec)} at scale {spec.scale:g}: choose a longer window"
+        )
+    return Traffic(
+        name=bare_name(path),
+        arrivals_s=requests.at_s - window.from_s,
+        input_tokens=requests.input_tokens,
+        output_tokens=requests.output_tokens,
+        duration_s=float(window.to_s - window.from_s),
+        epoch_s=float(epoch_s + window.from_s),
+        block_ids=blocks.block_ids if blocks else None,
+        block_starts=blocks.block_starts if blocks else None,
+        block_tokens=blocks.block_tokens if blocks else 512,
+        notes=notes,
     )
-
-
-def _scaled(traffic: Traffic, spec: TrafficSpec) -> Traffic:
-    """Thinned below 1; above 1 with jittered copies whose prefixes nobody else shares."""
-    if spec.scale == 1.0:
-        return traffic
-    whole, part = int(spec.scale), spec.scale - int(spec.scale)
-    rng = np.random.default_rng((spec.seed, 8))
-    copies = [traffic] if whole else []
-    copies += [_copy(traffic, k, rng) for k in range(1, whole)]
-    if part > 0:
-        picked = np.nonzero(rng.random(traffic.requests) < part)[0]
-        copies.append(_copy(_chosen(traffic, picked), whole, rng) if whole else _chosen(traffic, picked))
-    return _merged(traffic, copies)
-
-
-def _copy(traffic: Traffic, number: int, rng: np.random.Generator) -> Traffic:
-    moved = traffic.arrivals_s + rng.uniform(-0.5 * JITTER_S, 0.5 * JITTER_S, traffic.requests)
-    times = np.clip(moved, 0.0, np.nextafter(traffic.duration_s, 0.0))
-    order = np.argsort(times, kind="stable")
-    mixed = _chosen(replace(traffic, arrivals_s=times), order)
-    if mixed.block_ids is None:
-        return mixed
-    fresh = number * (int(mixed.block_ids.max(initial=0)) + 1)
-    return replace(mixed, block_ids=mixed.block_ids + np.int32(fresh))
-
-
-def _merged(traffic: Traffic, copies: list[Traffic]) -> Traffic:
-    if not copies or sum(copy.requests for copy in copies) == 0:
-        raise TrafficError(f"{traffic.name}: scale leaves no request")
-    times = np.concatenate([copy.arrivals_s for copy in copies])
-    joined = replace(
-        traffic,
-        arrivals_s=times,
-        input_tokens=np.concatenate([copy.input_tokens for copy in copies]),
-        output_tokens=np.concatenate([copy.output_tokens for copy in copies]),
-        block_ids=None if traffic.block_ids is None else np.concatenate([c.block_ids for c in copies if c.block_ids is not None]),
-        block_starts=None if traffic.block_starts is None else _joined_starts(copies),
-    )
-    return _chosen(joined, np.argsort(times, kind="stable"))
-
-
-def _joined_starts(copies: list[Traffic]) -> NDArray[np.int64]:
-    counts = [np.diff(copy.block_starts) for copy in copies if copy.block_starts is not None]
-    return np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-
-
-def _chosen(traffic: Traffic, index: NDArray[np.int64]) -> Traffic:
-    """The requests at ``index``, in that order, with their blocks."""
-    ids = starts = None
-    if traffic.block_ids is not None and traffic.block_starts is not None:
-        counts = np.diff(traffic.block_starts)[index]
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        offsets = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
-        ids = traffic.block_ids[np.repeat(traffic.block_starts[:-1][index], counts) + offsets]
-    return replace(
-        traffic,
-        arrivals_s=traffic.arrivals_s[index],
-        input_tokens=traffic.input_tokens[index],
-        output_tokens=traffic.output_tokens[index],
-        block_ids=ids,
-        block_starts=starts,
-    )
-
-
-__all__ = ["FORMATS", "TrafficError", "TrafficSpec", "detect", "load", "table"]

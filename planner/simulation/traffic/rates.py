@@ -1,4 +1,28 @@
-"""Traffic known only by its rate: tables of requests per bin, and generators."""
+"""Rate tables: how many requests in each bin of time.
+
+A CSV with two columns. The first in this list decides what the time column means:
+
+| header | time |
+|---|---|
+| ``seconds``, ``t_sec`` | seconds |
+| ``minute`` | minutes |
+| ``hour`` | hours |
+| ``timestamp`` | date and time (ISO 8601, UTC unless it says otherwise) |
+
+The name of the other column decides what its numbers mean:
+
+| header | numbers |
+|---|---|
+| ``…rps``, ``…per_s``, ``…per_sec`` | requests per second |
+| ``…per_min``, ``…per_hour`` | requests per minute, per hour |
+| ``tokens…`` before any of these, or alone | tokens, not requests: divided by the mean tokens of a request |
+| any other ``…per_…`` | refused: the unit is not known |
+| anything else (``requests``, ``count``, ``value``, …) | requests in the bin |
+
+The bin is the median step of the time column. A row holds until the next row, but no longer than
+one bin: where rows are missing there are no requests, and a note says so. The trace's clock starts at
+the first row.
+"""
 
 from __future__ import annotations
 
@@ -8,161 +32,120 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.simulation.traffic.files import TrafficError, ascending, number, table, timestamp
-from planner.units import duration_s, rate_per_s
+from planner.simulation.traffic.arrivals import RateCurve
+from planner.simulation.traffic.columns import Kind, header_of, read_rows, refuse_unsorted
+from planner.simulation.traffic.errors import TrafficError, at_line
+from planner.simulation.traffic.files import first_line
 
-UNIT_S = {"seconds": 1.0, "second": 1.0, "t_sec": 1.0, "minute": 60.0, "minutes": 60.0, "t_min": 60.0, "hour": 3600.0}
+TIME_UNITS_S = {"seconds": 1.0, "t_sec": 1.0, "minute": 60.0, "hour": 3600.0, "timestamp": 1e-9}
+"""Seconds in one unit of each time column; timestamps are read in nanoseconds."""
+
+_PER_SECONDS = {"rps": 1.0, "per_s": 1.0, "per_sec": 1.0, "per_min": 60.0, "per_hour": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
 class RateTable:
-    """A rate that is constant within bins. ``what`` is ``requests`` or ``tokens`` per second."""
+    """What a rate table says; ``curve`` counts tokens instead of requests when ``in_tokens``."""
 
-    name: str
-    bin_s: float
-    per_s: NDArray[np.float64]
-    what: str = "requests"
-    epoch_s: float = 0.0
-    input_mean: NDArray[np.float64] | None = None  # tokens by bin, where the table says
-    output_mean: NDArray[np.float64] | None = None
+    curve: RateCurve
+    epoch_s: float  # the first row on the trace's own clock
+    in_tokens: bool
+    notes: tuple[str, ...]
 
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return self.bin_s * len(self.per_s)
-
-    def window(self, from_s: float, to_s: float | None) -> RateTable:
-        """The bins between two moments (counted from the table's start)."""
-        first, last = int(from_s // self.bin_s), int(np.ceil((to_s or self.duration_s) / self.bin_s - 1e-9))
-
-        def cut(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-            return None if values is None else values[first:last]
-
-        return RateTable(
-            self.name, self.bin_s, self.per_s[first:last], self.what, self.epoch_s + first * self.bin_s,
-            cut(self.input_mean), cut(self.output_mean),
-        )  # fmt: skip
+    def of_requests(self, mean_tokens: float) -> RateCurve:
+        """Requests per second, given the mean tokens of a request."""
+        return self.curve.scaled(1.0 / mean_tokens) if self.in_tokens else self.curve
 
 
-def read(path: Path) -> RateTable:
-    """A CSV with a time column that names its unit and one column of what came.
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """How to read the value column: divide by ``per_s`` (``None``: by the length of the row)."""
 
-    Time: ``seconds``, ``t_sec``, ``minute``, ``t_min``, ``hour`` or ``timestamp`` (ISO). Value: ``*_rps`` and
-    ``*per_s`` are rates, ``*per_min`` counts per minute, ``requests``, ``count`` and ``value`` counts per bin;
-    ``tokens_per_s`` is divided by the mean length later. The bin is the median step.
+    per_s: float | None
+    in_tokens: bool
+    words: str
+
+
+def read_rates(path: Path) -> RateTable:
+    """A rate table.
 
     Raises:
-        TrafficError: another header, rows out of order, negative or missing numbers, fewer than two rows.
+        TrafficError: not two columns, a time column of unknown unit, an unknown rate unit, times that do
+            not ascend, values that are no numbers from 0, fewer than two rows, or no request at all.
     """
-    rows = table(path)
-    time_name, value_name = _columns(path, rows.header)
-    at, value = rows.header.index(time_name), rows.header.index(value_name)
-    means = [rows.header.index(n) if n in rows.header else None for n in ("isl_mean_6h", "osl_mean_6h")]
-    times: list[float] = []
-    values: list[float] = []
-    lengths: tuple[list[float], list[float]] = ([], [])
-    for line, fields in rows.rows():
-        if time_name.lower() == "timestamp":
-            now = timestamp(path, line, time_name, fields[at])
-        else:
-            now = number(path, line, time_name, fields[at]) * UNIT_S[time_name.lower()]
-        times.append(ascending(path, line, time_name, times[-1] if times else None, now))
-        values.append(number(path, line, value_name, fields[value]))
-        for kept, index in zip(lengths, means, strict=True):
-            if index is not None:
-                kept.append(number(path, line, rows.header[index], fields[index], 1.0))
-    if len(times) < 2:
-        raise TrafficError(f"{path}: {len(times)} rows; at least two are needed to know the length of a bin")
-    return _table(path, np.asarray(times), np.asarray(values), value_name, lengths)
+    time, value = _columns(path)
+    meaning = _meaning(path, value)
+    ticks, values = _read(path, time, value)
+    seconds = (ticks - ticks[0]) * TIME_UNITS_S[time]
+    bin_s = float(np.median(np.diff(seconds)))
+    spans = np.minimum(np.append(np.diff(seconds), bin_s), bin_s)
+    rates = values / (meaning.per_s if meaning.per_s is not None else spans)
+    notes = [f"{path.name}: {value} read as {meaning.words}, bins of {bin_s:g} s"]
+    missing_s = float(seconds[-1] + bin_s - spans.sum())
+    if missing_s > bin_s * 1e-6:
+        notes.append(f"{path.name}: rows are missing for {missing_s:g} s; no requests arrive there")
+    return RateTable(
+        _curve(seconds, spans, rates), float(ticks[0] * TIME_UNITS_S[time]), meaning.in_tokens, tuple(notes)
+    )
 
 
-def _columns(path: Path, header: tuple[str, ...]) -> tuple[str, str]:
-    times = [name for name in header if name.lower() in UNIT_S or name.lower() == "timestamp"]
-    values = [name for name in header if _kind(name) is not None]
-    if len(times) != 1 or len(values) != 1:
+def is_rate_header(names: list[str]) -> bool:
+    """Whether a CSV header looks like a rate table's."""
+    return len(names) == 2 and any(name.lower() in TIME_UNITS_S for name in names)
+
+
+def _columns(path: Path) -> tuple[str, str]:
+    names = header_of(first_line(path))
+    times = [name for name in names if name.lower() in TIME_UNITS_S]
+    units = ", ".join(TIME_UNITS_S)
+    if len(times) != 1:
+        raise TrafficError(f"{path}: a rate table has one time column named {units}; the header is {', '.join(names)}")
+    if len(names) != 2:
         raise TrafficError(
-            f"{path}:1: the header is {', '.join(header)}; one time column is needed ({', '.join(sorted(UNIT_S))} or "
-            "timestamp) and one value column (requests, count, value, req_per_min, …_rps, …per_s, tokens_per_s)"
+            f"{path}: a rate table has two columns, time and requests per bin; the header is {', '.join(names)}"
         )
-    return times[0], values[0]
+    return times[0], next(name for name in names if name != times[0])
 
 
-def _kind(name: str) -> str | None:
-    low = name.lower()
-    if low in ("requests", "count", "value", "requests_per_bin"):
-        return "bin"
-    if low.endswith("per_min"):
-        return "minute"
-    if low.endswith(("_rps", "per_s", "per_second")) or low == "rps":
-        return "second"
-    return None
+def _meaning(path: Path, column: str) -> _Meaning:
+    name = column.lower()
+    in_tokens = name.startswith(("tok", "token"))
+    what = "tokens" if in_tokens else "requests"
+    for suffix, seconds in _PER_SECONDS.items():
+        if name == suffix or name.endswith("_" + suffix):
+            return _Meaning(seconds, in_tokens, f"{what} per {_UNIT_WORDS[seconds]}")
+    if "per_" in name.removesuffix("per_bin"):
+        known = ", ".join(f"…{suffix}" for suffix in _PER_SECONDS)
+        raise TrafficError(f"{path}: the unit of column {column} is not known; a rate is named {known}")
+    return _Meaning(None, in_tokens, f"{what} per bin")
 
 
-def _table(path: Path, times: NDArray[np.float64], values: NDArray[np.float64], name: str,
-           lengths: tuple[list[float], list[float]]) -> RateTable:  # fmt: skip
-    bin_s = float(np.median(np.diff(times)))
-    if bin_s <= 0:
-        raise TrafficError(f"{path}: the median step between rows is {bin_s:g} s; rows must be apart in time")
-    per_s = values / {"bin": bin_s, "minute": 60.0, "second": 1.0}[_kind(name) or "bin"]
-    place = np.round((times - times[0]) / bin_s).astype(int)
-    grid = np.zeros(place[-1] + 1)
-    grid[place] = per_s
-    means = [np.asarray(kept)[np.searchsorted(place, np.arange(len(grid)), "right") - 1] if kept else None for kept in lengths]
-    what = "tokens" if "token" in name.lower() else "requests"
-    return RateTable(path.name, bin_s, grid, what, float(times[0]), means[0], means[1])
+_UNIT_WORDS = {1.0: "second", 60.0: "minute", 3600.0: "hour"}
 
 
-def generated(spec: str) -> RateTable:
-    """A rate by formula: ``poisson:rate=20/s,duration=10m`` and the like (``GENERATORS`` lists the forms).
-
-    Raises:
-        TrafficError: the form or one of its values is unknown or missing.
-    """
-    kind, _, rest = spec.partition(":")
-    given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
-    needs = GENERATORS.get(kind)
-    if needs is None or set(given) != set(needs):
-        forms = "; ".join(f"{k}:{','.join(f'{n}=…' for n in v)}" for k, v in GENERATORS.items())
-        raise TrafficError(f"{spec!r} is no generator; write one of: {forms}")
-    values: dict[str, float] = {}
-    for name, text in given.items():
-        try:
-            values[name] = needs[name](text)
-        except ValueError as problem:
-            raise TrafficError(f"{spec!r}: {name}: {problem}") from None
-    t = np.arange(0.0, values["duration"]) + 0.5
-    if kind == "poisson":
-        per_s = np.full(len(t), values["rate"])
-    elif kind == "sine":
-        per_s = values["mean"] * (1.0 + values["amplitude"] * np.sin(2 * np.pi * t / values["period"]))
-    elif kind == "step":
-        per_s = np.where(t < values["at"], values["low"], values["high"])
-    else:
-        inside = (t >= values["at"]) & (t < values["at"] + values["length"])
-        per_s = np.where(inside, values["peak"], values["base"])
-    return RateTable(spec, 1.0, np.maximum(0.0, per_s))
+def _read(path: Path, time: str, value: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    kind = Kind.TIME if time.lower() == "timestamp" else Kind.NUMBER
+    ticks, values = [], []
+    last: float | None = None
+    for rows in read_rows(path, {time: kind, value: Kind.NUMBER}):
+        last = refuse_unsorted(rows, time, last)
+        ticks.append(rows.columns[time])
+        values.append(rows.columns[value])
+    if not ticks or sum(map(len, ticks)) < 2:
+        raise TrafficError(f"{path} has fewer than two rows: the length of a bin is the step between rows")
+    times = np.concatenate(ticks)
+    stuck = np.flatnonzero(times[1:] == times[:-1])
+    if stuck.size:
+        raise at_line(path, int(stuck[0]) + 3, f"{time} is the same as on the line before: one row per bin")
+    counted = np.concatenate(values)
+    if not counted.max() > 0:
+        raise TrafficError(f"{path} holds no requests: every {value} is 0")
+    return times, counted
 
 
-GENERATORS = {
-    "poisson": {"rate": rate_per_s, "duration": duration_s},
-    "sine": {"mean": rate_per_s, "amplitude": float, "period": duration_s, "duration": duration_s},
-    "step": {"low": rate_per_s, "high": rate_per_s, "at": duration_s, "duration": duration_s},
-    "spike": {"base": rate_per_s, "peak": rate_per_s, "at": duration_s, "length": duration_s, "duration": duration_s},
-}
-
-
-def arrivals(per_s: NDArray[np.float64], bin_s: float, dispersion: float | None, seed: int) -> NDArray[np.float64]:
-    """Arrival times of a rate that is constant within bins, ascending, in seconds.
-
-    Each second is Poisson around its rate, times a Gamma factor of shape ``dispersion`` and mean 1 (smaller is
-    burstier, ``None`` is plain Poisson); inside a second arrivals are uniform.
-    """
-    rng = np.random.default_rng((seed, 1))
-    seconds = np.arange(int(np.ceil(len(per_s) * bin_s)))
-    rate = per_s[np.minimum((seconds / bin_s).astype(int), len(per_s) - 1)]
-    factor = np.random.default_rng((seed, 2)).gamma(dispersion, 1.0 / dispersion, len(rate)) if dispersion else 1.0
-    counts = rng.poisson(rate * factor)
-    times = np.repeat(seconds.astype(np.float64), counts)
-    times += np.random.default_rng((seed, 3)).random(len(times))
-    times.sort()
-    return times[times < len(per_s) * bin_s]
+def _curve(seconds: NDArray[np.float64], spans: NDArray[np.float64], rates: NDArray[np.float64]) -> RateCurve:
+    """Pieces of ``spans``, with pieces of rate 0 where the next row is further away."""
+    ends = seconds + spans
+    edges = np.unique(np.concatenate((seconds, ends)))
+    row = np.searchsorted(seconds, edges[:-1], side="right") - 1
+    return RateCurve(edges, np.where(edges[:-1] < ends[row], rates[row], 0.0))
