@@ -1,0 +1,92 @@
+"""Command-line options: those of the settings, made from the settings; and types for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+from pydantic import BaseModel
+
+from planner import resources
+from planner.config.flags import Setting, flags
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """A callback for options that are no settings: ``parse`` reads the text, its ``ValueError`` is shown.
+
+    ``click.option("--every", metavar="DURATION", callback=parsed(duration_s))``
+    """
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> T | None:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), ctx, param) from None
+
+    return callback
+
+
+def settings_options(model: type[BaseModel]) -> Callable[[F], F]:
+    """Add an option for every setting that has a flag.
+
+    Values stay as they were typed: the settings check them together with the file, so that all
+    problems are told at once. ``given`` makes them overrides.
+    """
+
+    def add(command: F) -> F:
+        for flag, one in reversed(flags(model).items()):
+            command = _option(flag, one)(command)
+        return command
+
+    return add
+
+
+def given(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given as options, by path."""
+    known = flags(model)
+    return {one.path: values[_name(flag)] for flag, one in known.items() if values.get(_name(flag)) is not None}
+
+
+def _option(flag: str, one: Setting) -> Callable[[F], F]:
+    if one.is_switch:
+        return click.option(f"{flag}/--no-{flag[2:]}", _name(flag), default=None, help=one.description)
+    shown = "" if one.default is None or one.default == {} else f"  [{_written(one)}]"
+    return click.option(
+        flag,
+        _name(flag),
+        metavar=one.form.placeholder,
+        help=one.description + shown,
+        shell_complete=_completion(one),
+    )
+
+
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _written(one: Setting) -> str:
+    """A default as the user would write it."""
+    if one.form.name == "duration":
+        return f"{one.default:g}s"
+    if isinstance(one.default, tuple):
+        return ",".join(one.default)
+    return f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
+
+
+def _completion(one: Setting) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]] | None:
+    """Names that a shell can offer; ``None`` leaves it to the shell's own (files)."""
+    shipped = {"profile": "profiles", "traffic.source": "traffic"}.get(one.path)
+    if not one.choices and shipped is None and one.form.name != "file name":
+        return None
+
+    def complete(ctx: click.Context, param: click.Parameter, start: str) -> list[CompletionItem]:
+        names = one.choices or (tuple(name.split(".")[0] for name in resources.names(shipped)) if shipped else ())
+        found = [CompletionItem(name) for name in sorted(set(names)) if name.startswith(start)]
+        return found or ([] if one.choices else [CompletionItem(start, type="file")])
+
+    return complete
