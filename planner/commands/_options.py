@@ -52,10 +52,21 @@ def given(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     return {one.path: values[_name(flag)] for flag, one in known.items() if values.get(_name(flag)) is not None}
 
 
+def written_default(one: Setting) -> str:
+    """A default as the user would write it; empty where there is none to tell."""
+    if one.default is None or one.default in ({}, ""):
+        return ""
+    if isinstance(one.default, bool):
+        return str(one.default).lower()
+    if isinstance(one.default, float):
+        return f"{one.default:g}" + ("s" if one.form.name == "duration" else "")
+    return ",".join(one.default) if isinstance(one.default, tuple) else str(one.default)
+
+
 def _option(flag: str, one: Setting) -> Callable[[F], F]:
     if one.is_switch:
         return click.option(f"{flag}/--no-{flag[2:]}", _name(flag), default=None, help=one.description)
-    shown = "" if one.default is None or one.default == {} else f"  [{_written(one)}]"
+    shown = f"  [{written_default(one)}]" if written_default(one) else ""
     return click.option(
         flag,
         _name(flag),
@@ -67,15 +78,6 @@ def _option(flag: str, one: Setting) -> Callable[[F], F]:
 
 def _name(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
-
-
-def _written(one: Setting) -> str:
-    """A default as the user would write it."""
-    if one.form.name == "duration":
-        return f"{one.default:g}s"
-    if isinstance(one.default, tuple):
-        return ",".join(one.default)
-    return f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
 
 
 def _completion(one: Setting) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]] | None:

@@ -1,0 +1,121 @@
+"""Write docs/reference from the program itself; with ``--check`` only say whether it is up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+
+from planner import resources
+from planner.cli import COMMANDS, main
+from planner.commands._options import written_default
+from planner.config import CompareSettings, SimulateSettings, SizeSettings
+from planner.config.flags import Setting, settings
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+MADE = "<!-- made by scripts/gen_reference.py (make docs); edit the code instead -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Every page by file name."""
+    return {
+        "cli.md": MADE + "\n".join(_commands()),
+        "settings.md": MADE + "\n".join(_settings()),
+        "data.md": MADE + "\n".join(_shipped()),
+    }
+
+
+def _commands() -> Iterator[str]:
+    yield "# Command line\n\n```text"
+    context = click.Context(main, info_name="planner", max_content_width=110)
+    yield main.get_help(context) + "\n```\n"
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        if command is not None:
+            yield from _command(command, click.Context(command, info_name=name, parent=context), 2)
+    yield EXIT_CODES
+
+
+def _command(command: click.Command, context: click.Context, depth: int) -> Iterator[str]:
+    yield f"{'#' * depth} {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _command(inner, click.Context(inner, info_name=name, parent=context), depth + 1)
+
+
+EXIT_CODES = """## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | the answer falls short (`--min-attainment` missed, no fleet keeps the promise); output is complete |
+| 2 | bad input: the message names the thing, the value and what would be right |
+| 3 | a part outside failed: a download, a disk, a library that is not installed |
+| 130 | stopped from the keyboard |
+
+## Environment and completion
+
+Every option can come from the environment: `PLANNER_SIMULATE_TTFT=500ms` is `--ttft 500ms` of `simulate`.
+
+Completion in the shell, for this session or in its start-up file:
+
+    eval "$(_PLANNER_COMPLETE=bash_source planner)"     # zsh_source, fish_source
+"""
+
+
+def _settings() -> Iterator[str]:
+    yield """# Settings
+
+Configurations are YAML. A flag wins over the file; a key that is not listed here is refused. Durations carry their
+unit (`500ms`, `1.5s`, `2m`, `1h`, `3d`), rates too (`12/s`, `720/min`). Profiles and traffic are looked for beside the
+configuration first. Numbers by pool are written `{prefill: 13, decode: 5}`, as a flag `prefill=13,decode=5`.
+"""
+    yield "## `planner simulate`\n"
+    yield from _table(SimulateSettings)
+    yield "## `planner compare`\n\nAll settings of `simulate`, and:\n"
+    yield from _table(CompareSettings, {one.path for one in settings(SimulateSettings)})
+    yield "## `planner size`\n"
+    yield from _table(SizeSettings)
+
+
+def _table(model: type[BaseModel], known: set[str] | frozenset[str] = frozenset()) -> Iterator[str]:
+    yield "| key | flag | value | default | meaning |\n|---|---|---|---|---|"
+    yield from (_row(one) for one in settings(model) if one.path not in known)
+    yield ""
+
+
+def _row(one: Setting) -> str:
+    default = "**needed**" if one.needed else f"`{written_default(one)}`" if written_default(one) else ""
+    flag = f"`{one.flag}`" if one.flag else ""
+    return f"| `{one.path}` | {flag} | {one.form.name} | {default} | {one.description} |"
+
+
+def _shipped() -> Iterator[str]:
+    yield "# Shipped by name\n"
+    for kind in ("profiles", "scenarios", "traffic"):
+        yield f"## {kind}\n"
+        yield from (f"- `{found}`" for found in resources.names(kind))
+        yield ""
+
+
+def drifted() -> list[str]:
+    """Names of the pages that are not what the program would write now."""
+    return [
+        name
+        for name, text in pages().items()
+        if not (FOLDER / name).exists() or (FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        if stale := drifted():
+            sys.exit(f"docs/reference/{', '.join(stale)}: no longer what the program says; run `make docs`")
+    else:
+        for name, text in pages().items():
+            (FOLDER / name).write_text(text, encoding="utf-8")
