@@ -7,6 +7,7 @@ policy sees only what a scrape shows, through the code that reads Prometheus.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -40,10 +41,28 @@ class Startup:
         return float(self.mean_s * np.exp(self.spread * normal - 0.5 * self.spread**2))
 
 
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Workers that die: each after an exponential time with mean ``mean_s`` of serving (``None``: never).
+
+    Like start-ups, the draw depends on the seed, the pool and the worker's number alone.
+    """
+
+    mean_s: float | None = None
+    seed: int = 1
+
+    def draw_s(self, pool: str, number: int) -> float:
+        """Seconds the ``number``-th worker of ``pool`` serves before it dies."""
+        if self.mean_s is None:
+            return float("inf")
+        return float(np.random.default_rng((self.seed, 7, *pool.encode(), number)).exponential(self.mean_s))
+
+
 @dataclass(slots=True)
 class _Worker:
     span: WorkerSpan
     ready_s: float  # when it is going to serve
+    lifetime_s: float = float("inf")  # of serving, until it dies
     number: int | None = None  # in the plant, once it serves
 
 
@@ -65,10 +84,19 @@ class _Fleet:
 class SimulatedCluster:
     """``MetricsSource`` and ``ScaleTarget`` over a plant; time is the traffic's clock plus ``epoch_s``."""
 
-    def __init__(self, plant: Plant, initial: Mapping[str, int], startup: Startup, epoch_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        initial: Mapping[str, int],
+        startup: Startup,
+        epoch_s: float = 0.0,
+        failures: Failures | None = None,
+    ) -> None:
         self.plant = plant
         self.spans: list[WorkerSpan] = []
+        self.plant_seconds = 0.0  # wall time spent inside the engine
         self._startup, self._epoch_s = startup, epoch_s
+        self._failures = failures or Failures()
         self._fleets = {pool: _Fleet() for pool in initial}
         self._before: Scrape | None = None
         for pool, count in initial.items():
@@ -103,7 +131,7 @@ class SimulatedCluster:
         fleet = self._fleets[pool]
         span = WorkerSpan(pool, asked_s=now)
         self.spans.append(span)
-        fleet.starting.append(_Worker(span, now + startup_s))
+        fleet.starting.append(_Worker(span, now + startup_s, self._failures.draw_s(pool, fleet.asked)))
         fleet.asked += 1
 
     def _release(self, fleet: _Fleet, now: float) -> None:
@@ -120,19 +148,40 @@ class SimulatedCluster:
         fleet.draining.append(worker)
 
     def _advance(self, until: float) -> None:
-        """Run the plant, stopping wherever a worker becomes ready."""
+        """Run the plant, stopping wherever a worker becomes ready or dies."""
         while True:
-            due = [(w.ready_s, pool, w) for pool, fleet in self._fleets.items() for w in fleet.starting]
-            soonest = min((at for at, _, _ in due if at <= until), default=None)
+            soonest = min((at for at in self._moments() if at <= until), default=None)
             if soonest is None:
                 break
-            self.plant.advance(max(soonest, self.plant.now))
-            for at, pool, worker in due:
-                if at == soonest:
-                    self._serve(pool, worker, at)
-        self.plant.advance(max(until, self.plant.now))
+            self._run(soonest)
+            for pool, fleet in self._fleets.items():
+                for worker in [w for w in fleet.starting if w.ready_s <= soonest]:
+                    self._serve(pool, worker, soonest)
+                for worker in [w for w in fleet.serving if self._death_s(w) <= soonest]:
+                    self._die(fleet, worker, soonest)
+        self._run(until)
         for fleet in self._fleets.values():
             self._bury(fleet)
+
+    def _run(self, until: float) -> None:
+        started = time.perf_counter()
+        self.plant.advance(max(until, self.plant.now))
+        self.plant_seconds += time.perf_counter() - started
+
+    def _moments(self) -> list[float]:
+        fleets = self._fleets.values()
+        deaths = [self._death_s(w) for fleet in fleets for w in fleet.serving] if self._failures.mean_s else []
+        return [w.ready_s for fleet in fleets for w in fleet.starting] + deaths
+
+    def _death_s(self, worker: _Worker) -> float:
+        return worker.ready_s + worker.lifetime_s
+
+    def _die(self, fleet: _Fleet, worker: _Worker, at: float) -> None:
+        """The process ends at once; what replaces it is asked for by whoever keeps the replica count."""
+        assert worker.number is not None
+        fleet.serving.remove(worker)
+        self.plant.kill(worker.number)
+        worker.span.ended_s = at
 
     def _serve(self, pool: str, worker: _Worker, at: float) -> None:
         fleet = self._fleets[pool]
@@ -156,7 +205,7 @@ class SimulatedCluster:
         pools: dict[str, PoolReading] = {}
         workers = {}
         for pool, fleet in self._fleets.items():
-            numbers = [w.number for w in fleet.serving if w.number is not None]
+            numbers = {w.number for w in fleet.serving if w.number is not None}
             reading = PoolReading(
                 requested=fleet.requested,
                 ready=len(fleet.serving),

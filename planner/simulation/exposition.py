@@ -7,25 +7,57 @@ no finer than one in a cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
 
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.observe import Cumulative, FrontDoor, Scrape
 from planner.core.types import PoolReading
-from planner.simulation.engine import Counters
+from planner.simulation.engine import Counters, Plant
+
+FRONTEND = "frontend-0"
 
 
 def scrape(at: float, counters: Counters, pools: Mapping[str, PoolReading],
-           workers: Mapping[str, Mapping[str, Cumulative]]) -> Scrape:  # fmt: skip
+           steps: Mapping[str, Mapping[str, Cumulative]]) -> Scrape:  # fmt: skip
     """The plant's counters as one frontend's exposition, its workers' beside it."""
     front = FrontDoor(
         started=float(counters.started),
         finished=float(counters.finished),
-        cached_tokens=float(counters.cached_tokens),
-        generated_tokens=float(counters.generated_tokens),
+        cached_tokens=counters.cached_tokens,
+        generated_tokens=counters.generated_tokens,
         input_tokens=cumulative("input_tokens", counters.input_tokens, counters.input_tokens_sum),
         output_tokens=cumulative("output_tokens", counters.output_tokens, counters.output_tokens_sum),
         ttft=cumulative("ttft", counters.ttft, counters.ttft_sum),
         itl=cumulative("itl", counters.itl, counters.itl_sum),
         duration=cumulative("duration", counters.duration, counters.duration_sum),
     )
-    return Scrape(at, {"frontend-0": front}, pools, workers)
+    return Scrape(at, {FRONTEND: front}, pools, steps)
+
+
+def cumulative(signal: str, counts: NDArray[np.float64], total: float) -> Cumulative:
+    """Counts per bucket as Prometheus exposes them."""
+    return Cumulative(DYNAMO_BUCKETS[signal], tuple(accumulate(counts.tolist())), total)
+
+
+def pool_gauges(plant: Plant, pool: str, serving: set[int], reading: PoolReading) -> tuple[PoolReading, dict[str, Cumulative]]:
+    """A pool's gauges and its workers' ITL histograms, as their own ``/metrics`` show them.
+
+    Draining workers are scraped until they end; what they do counts as running, not as ready.
+    """
+    workers = plant.gauges(pool)
+    usage = [w.kv_usage for number, w in workers.items() if number in serving]
+    filled = replace(
+        reading,
+        running=float(sum(w.running for w in workers.values())),
+        waiting=float(sum(w.waiting for w in workers.values())),
+        pending_tokens=float(sum(w.pending_tokens for w in workers.values())),
+        kv_usage=sum(usage) / len(usage) if usage else None,
+        kv_usage_max=max(usage, default=None),
+        backlog=tuple(float(w.waiting) for number, w in workers.items() if number in serving),
+    )
+    steps = {str(number): cumulative("itl", w.itl, w.itl_sum) for number, w in workers.items() if w.itl_sum > 0}
+    return filled, steps
