@@ -1,51 +1,51 @@
 # SLA planner: `make demo` shows it at work, `make test` proves that it holds.
 PYTHON ?= python3
+UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden lock docs clean
+.PHONY: help setup demo test check bench golden docs lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## a virtual environment with everything; leaves .venv/bin/planner
+setup: $(READY) ## a virtual environment with everything; leaves .venv/bin/planner
 
-$(STAMP): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
-demo: $(STAMP) ## simulate the embedded scenario: table, pictures and a report in demo-out/
-	mkdir -p demo-out
+demo: $(READY) ## simulate the embedded scenario: table, pictures and a report in demo-out/
+	@mkdir -p demo-out
 	$(BIN)/planner simulate demo --plots demo-out --report demo-out/report.html --decisions demo-out/decisions.jsonl
 
-check: $(STAMP) ## style, types, layers, generated docs
+test: check ## everything that CI runs
+	$(BIN)/python -m pytest --numprocesses auto
+
+check: $(READY) ## style, types, layers, generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/gen_reference.py --check
 
-test: check ## everything that CI runs
-	$(BIN)/python -m pytest -n 2 -q
+bench: $(READY) ## speed of the plant and of decisions, quality of the predictors
+	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
-bench: $(STAMP) ## speed of the plant and the decisions, quality of the predictors
-	$(BIN)/python benchmarks/plant.py
-	$(BIN)/python benchmarks/decide.py
-	$(BIN)/python benchmarks/predictors.py
+golden: $(READY) ## rewrite the recorded decisions after a change of the law that is meant
+	$(BIN)/python -m pytest tests/golden --write-golden
 
-golden: $(STAMP) ## rewrite the golden decision traces after a change of the law
-	$(BIN)/python -m pytest -q tests/golden --write-golden
-
-lock: ## renew requirements.lock (needs uv)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --extra dev pyproject.toml -o requirements.lock
-
-docs: $(STAMP) ## regenerate the reference pages
+docs: $(READY) ## write the generated reference pages anew
 	$(BIN)/python scripts/gen_reference.py
 
-clean: ## remove what was built
-	rm -rf build dist demo-out *.egg-info
+lock: ## renew requirements.lock (needs uv)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --upgrade --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove what was made, but not the virtual environment
+	rm -rf build dist demo-out .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
