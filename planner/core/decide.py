@@ -91,8 +91,7 @@ def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason
 
 def _due(policy: Policy, state: PlannerState, at: float) -> bool:
     """A full decision is due once in every interval of the epoch's grid."""
-    if state.decided_at is None:
-        return True
+    assert state.decided_at is not None  # set by the first observation
     slot = math.floor(at / policy.interval_s + 1e-9)
     return slot > math.floor(state.decided_at / policy.interval_s + 1e-9)
 
@@ -110,6 +109,9 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         if seen.window is not None:
             old = evidence.get(pool.name, Evidence())
             evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
+    if state.decided_at is None:  # a start that knows nothing keeps what it found for a stabilization window
+        found = {name: reading.requested for name, reading in seen.pools.items()}
+        state = replace(state, decided_at=seen.at, recent=((seen.at, found),))
     return replace(
         state,
         at=seen.at,

@@ -143,7 +143,8 @@ def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel
     share = 1.0 - policy.sla.goal
     urgent = urgency(state.budget, load.mean_rate, policy.sla.goal)
     price = math.exp((state.price.log or 0.0) + urgent)
-    wanted = slo.at_price(policy.pools, parts, load, price, tuning.MISS_CAP * share / len(policy.pools))
+    cap = tuning.MISS_CAP * share * math.exp(-min(0.0, urgent)) / len(policy.pools)
+    wanted = slo.at_price(policy.pools, parts, load, price, cap)
     unreachable = slo.unreachable(parts)
     return Proposal(
         wanted=wanted,

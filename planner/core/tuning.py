@@ -28,6 +28,8 @@ HANDOVER_S = 0.03
 TAIL_KNEE, TAIL_SLOPE = 4.0, 0.6
 """The exponential wait tail is trusted down to e^-4; beyond, finite bursts make it fall more slowly."""
 
+LONGEST_RELAXATION_S = 30.0
+"""Near its ceiling a decode pool forgets slowly; but no interval is long enough to see more than this of it."""
 LEAST_WAIT = 0.25
 """A prompt is always left this share of a mean service to wait: an SLA out of reach must not ask for infinity."""
 

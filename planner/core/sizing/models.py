@@ -189,31 +189,48 @@ class Decoding:
             return speeds[-1]
         return speeds[i - 1] + (speeds[i] - speeds[i - 1]) * (held - grid[i - 1]) / (grid[i] - grid[i - 1])
 
-    def within(self, itl_s: float) -> tuple[float, float]:
-        """(sequences, ITL in seconds) of a replica as full as ``itl_s`` allows; never below one sequence."""
-        held = max(1.0, self.surface.sequences_within(itl_s, self.context_tokens))
-        return held, self.surface.itl_s(held, self.context_tokens)
+    def within(self, itl_s: float) -> float:
+        """Sequences of a replica as full as ``itl_s`` allows; never below one."""
+        return max(1.0, self.surface.sequences_within(itl_s, self.context_tokens))
 
+    def in_flight(self, tokens_per_s: float) -> tuple[float, float] | None:
+        """(sequences that sustain ``tokens_per_s``, tokens per second that one more would add).
 
-def _slow(tokens_per_s: float, capacity: float, flight: float, dispersion: float) -> float:
-    """Share of requests with a mean ITL above the target: P(load > capacity), normal, continued when hopeless.
+        ``None`` when no number of sequences does.
+        """
+        speeds = self.tokens_per_s
+        if tokens_per_s >= speeds[-1]:
+            return None
+        i = bisect_right(speeds, tokens_per_s)
+        if i == 0:
+            return max(tokens_per_s / speeds[0], 1e-9) * self.sequences[0], speeds[0] / self.sequences[0]
+        slope = (speeds[i] - speeds[i - 1]) / (self.sequences[i] - self.sequences[i - 1])
+        return self.sequences[i - 1] + (tokens_per_s - speeds[i - 1]) / slope, slope
 
-    The load fluctuates like the number N = ``flight`` of sequences: σ/N = √((I + 1) / (4 N)).
-    """
-    slack = capacity / tokens_per_s - 1.0
-    if slack <= -0.5:
-        return 0.5 - slack  # 1 at half, growing with the shortage
-    spread = math.sqrt((dispersion + 1.0) / (4.0 * max(flight, 1.0)))
-    return min(1.0, 0.5 * math.erfc(slack / spread / math.sqrt(2.0)))
+    def slow(self, n: float, free: float, tokens_per_s: float, osl: float, held: float, dispersion: float) -> float:
+        """Share of requests whose ITL is above what ``held`` sequences a replica have: P(N > n · held).
+
+        The number N of sequences in flight goes back and forth around its fixed point (Little's law):
+        arrivals push it with variance rate · I, departures with rate, and it relaxes within
+        τ = OSL / (dX/dN), the slower the nearer throughput X is to its ceiling. So N is normal with variance
+        rate · (I + 1) · τ / 2 (Ornstein-Uhlenbeck). Beyond the fixed point's end it grows with the shortage.
+        """
+        each = tokens_per_s / (n * free)
+        shortage = each / self.best(held) - 1.0
+        point = self.in_flight(each) if shortage < 0 else None
+        if point is None:
+            return 0.5 + max(0.0, shortage)
+        mean, slope = point
+        relaxes_s = min(osl / (free * slope), tuning.LONGEST_RELAXATION_S)
+        spread = math.sqrt(tokens_per_s / osl * (dispersion + 1.0) * relaxes_s / 2.0)
+        return 0.5 * math.erfc(n * (held - mean) / max(spread, 1.0) / math.sqrt(2.0))
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeModel:
     """A pool whose replicas decode many sequences at once; all share the step.
 
-    Little's law: at the target ITL there are N = rate · OSL · ITL sequences in flight, against what the
-    replicas hold within the target. N fluctuates: Poisson arrivals over a residence give √N, burstiness
-    inflates it, and a request's *mean* ITL averages over its residence, which halves the variance.
+    Little's law gives the sequences in flight and the ITL they share; ``Decoding.slow`` how far they stray.
     """
 
     pool: Pool
@@ -230,13 +247,12 @@ class DecodeModel:
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
             return 0.0
-        tokens = rate * self.load.output_tokens.mean
-        held, itl = self.decoding.within(self._target_s / self.slowness)
-        capacity = n * self.decoding.best(held) / self.slowness
-        return _slow(tokens, capacity, tokens * self.slowness * itl, self.load.dispersion_at(rate))
+        osl = self.load.output_tokens.mean
+        held = self.decoding.within(self._target_s / self.slowness)
+        return self.decoding.slow(n, 1.0 / self.slowness, rate * osl, osl, held, self.load.dispersion_at(rate))
 
     def busy(self, rate: float) -> float:
-        held, _ = self.decoding.within(self._target_s / self.slowness)
+        held = self.decoding.within(self._target_s / self.slowness)
         return rate * self.load.output_tokens.mean * self.slowness / self.decoding.best(held)
 
     def ttft_s(self, n: float, rate: float) -> float | None:
@@ -295,7 +311,7 @@ class AggregatedModel:
     def busy(self, rate: float) -> float:
         """Fractional n that both kinds of work would keep busy if neither disturbed the other."""
         tokens = rate * self.load.output_tokens.mean
-        return self._prefill_busy(rate) + tokens * self.slowness / self.decoding.best(self._decoding(1.0)[0])
+        return self._prefill_busy(rate) + tokens * self.slowness / self.decoding.best(self._held(1.0))
 
     def ttft_s(self, n: float, rate: float) -> float | None:
         step = self.itl_s(n, rate)
@@ -327,10 +343,9 @@ class AggregatedModel:
     def _alone_s(self) -> float:
         return self.slowness * self.pool.profile.decode.itl_s(1.0, self.load.context_tokens)
 
-    def _decoding(self, free: float) -> tuple[float, float]:
-        """(sequences, ITL without prompts) of a replica that has ``free`` of its time for decode."""
-        target = max(self.sla.itl_s, self._alone_s)
-        return self.decoding.within(target * free / self.slowness)
+    def _held(self, free: float) -> float:
+        """Sequences of a replica that has ``free`` of its time for decode."""
+        return self.decoding.within(max(self.sla.itl_s, self._alone_s) * free / self.slowness)
 
     def _services(self) -> tuple[float, ...]:
         curve = self.pool.profile.prefill
@@ -341,10 +356,8 @@ class AggregatedModel:
         return rate * sum(s * p for s, p in zip(self._services(), shares, strict=True))
 
     def _too_slow(self, n: float, rate: float, free: float) -> float:
-        tokens = rate * self.load.output_tokens.mean
-        held, itl = self._decoding(free)
-        capacity = n * free * self.decoding.best(held) / self.slowness
-        return _slow(tokens, capacity, tokens * self.slowness * itl / free, self.load.dispersion_at(rate))
+        osl, spread = self.load.output_tokens.mean, self.load.dispersion_at(rate)
+        return self.decoding.slow(n, free / self.slowness, rate * osl, osl, self._held(free), spread)
 
     def _late(self, n: float, rate: float, free: float) -> float:
         step = self.itl_s(n, rate)
