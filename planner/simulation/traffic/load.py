@@ -1,11 +1,12 @@
 """From what a user names to the requests of one run.
 
-| traffic | rates or recorded | ``scale`` | ``dispersion`` | lengths |
-|---|---|---|---|---|
-| ``rates``, generators, ServeGen totals | rates | multiplies the rates | yes | ``lengths``, ``isl``/``osl``, or the shipped Azure sample |
-| ``servegen`` clients | rates of clients | multiplies the rates | no: clients have their own | as above, or the totals table beside |
-| ``azure``, ``burstgpt``, ``mooncake`` | recorded | thins, or adds jittered copies | no | their own |
+| traffic | ``scale`` | ``dispersion`` | lengths |
+|---|---|---|---|
+| ``rates``, generators, ServeGen totals | multiplies the rates | yes | given, their own, or the shipped sample |
+| ``servegen`` clients | multiplies the rates | no: they have their own | given, or the totals table beside |
+| ``azure``, ``burstgpt``, ``mooncake`` | thins, or adds jittered copies | no: recorded | their own |
 
+Lengths are given as a sample (``lengths``) or as means (``isl`` and ``osl``).
 What was detected or assumed on the way is in ``Traffic.notes``.
 """
 

@@ -1,11 +1,12 @@
 """Recorded traces: who asked for how much, when, and with which prefix, one row per request.
 
-| format | file | time |
-|---|---|---|
-| ``azure`` | CSV ``TIMESTAMP,ContextTokens,GeneratedTokens`` | date and time, UTC unless it says otherwise |
-| ``burstgpt`` | CSV ``Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`` (+ ``Session ID``, ``Elapsed time``) | seconds |
-| ``mooncake`` | one JSON object a line: ``timestamp,input_length,output_length,hash_ids`` | milliseconds |
+| format | file | columns or fields | time |
+|---|---|---|---|
+| ``azure`` | CSV | ``TIMESTAMP,ContextTokens,GeneratedTokens`` | date and time, UTC unless it says otherwise |
+| ``burstgpt`` | CSV | ``Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`` | seconds |
+| ``mooncake`` | JSON lines | ``timestamp,input_length,output_length,hash_ids`` | milliseconds |
 
+BurstGPT's later files also have ``Session ID`` and ``Elapsed time``, which are not used.
 Rows must be in order of time. The trace's clock starts at its first row. A row that asks for no
 tokens or got none is a request that failed where it was recorded: it is left out, and counted in
 ``Recorded.notes``.
@@ -206,7 +207,8 @@ def _problem(row: Mapping[str, Any], before_ms: float) -> str:
     full, rest = divmod(row["input_length"], MOONCAKE_BLOCK_TOKENS)
     if not full <= len(hashes) <= full + (rest > 0):
         due = full + (rest > 0)
-        return f"{len(hashes)} hash_ids for {row['input_length']} input tokens: {due} blocks of {MOONCAKE_BLOCK_TOKENS} are due"
+        asked = f"{row['input_length']} input tokens"
+        return f"{len(hashes)} hash_ids for {asked}: {due} blocks of {MOONCAKE_BLOCK_TOKENS} are due"
     return ""
 
 
