@@ -1,0 +1,65 @@
+"""From settings to finished runs: what ``simulate`` and ``compare`` share."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner import wiring
+from planner.adapters.decision_log import DecisionLog
+from planner.commands._progress import bar, spinner
+from planner.config import SimulateSettings
+
+if TYPE_CHECKING:
+    from planner.core.profiles import Profile
+    from planner.simulation.run import Run
+    from planner.simulation.simulate import World
+
+
+def built(settings: SimulateSettings) -> tuple[Profile, World]:
+    """Profile and world of the settings; the policy is tried too, so that bad input is told before any waiting.
+
+    Raises:
+        ValueError: any of them makes no sense.
+    """
+    profile = wiring.profile_of(settings)
+    fixed = {pool: 1 for pool in settings.pools}
+    wiring.policy_of(settings, profile, fixed=settings.replicas or fixed)
+    with spinner("reading traffic"):
+        return profile, wiring.world_of(settings, profile)
+
+
+def start_of(settings: SimulateSettings, world: World) -> dict[str, int]:
+    """The fleet that is ready at the start: as set, or the smallest that keeps the goal for five minutes."""
+    if settings.initial:
+        return dict(settings.initial)
+    from planner.simulation.fleets import initial_fleet
+
+    with spinner("finding the smallest fleet for the first five minutes"):
+        found = initial_fleet(world, settings.min_replicas, settings.max_replicas)
+    if settings.budget_gpus is None:
+        return found
+    from planner.core.constraints import within_budget
+
+    return within_budget(wiring.policy_of(settings, wiring.profile_of(settings)), found)
+
+
+def run_policy(settings: SimulateSettings, profile: Profile, world: World, name: str | None, initial: dict[str, int],
+               decisions: Path | None = None) -> Run:  # fmt: skip
+    """Run one policy; a static one without a fleet gets the best in hindsight and says so."""
+    from planner.simulation.simulate import simulate
+
+    law = (name or settings.law).partition("+")[0]
+    fixed = dict(settings.replicas) if law == "static" else {}
+    if law == "static" and not fixed:
+        from planner.simulation.fleets import smallest_fleet
+
+        with spinner("searching the best fixed fleet in hindsight"):
+            fixed = smallest_fleet(world)
+    policy = wiring.policy_of(settings, profile, name, fixed)
+    title = name or settings.law
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(DecisionLog(decisions))] if decisions is not None else []
+        progress = stack.enter_context(bar(f"{title}: {world.traffic.requests:,} requests"))
+        return simulate(world, title, wiring.planner_of(policy), fixed or initial, sinks, progress)

@@ -1,0 +1,135 @@
+"""``planner size``: how many workers for this load and this promise?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner import config, wiring
+from planner.commands._options import given, settings_options
+from planner.config import SizeSettings
+from planner.core.policy import Policy, Pool
+from planner.core.profiles import Profile
+from planner.core.sizing import slo
+from planner.core.types import Expected, Role
+
+SCHEMA = "sla-planner/size.v1"
+
+
+@click.command("size")
+@click.argument("configuration", required=False, metavar="[CONFIG.yaml]")
+@settings_options(SizeSettings)
+def command(configuration: str | None, **options: Any) -> None:
+    """How many workers for this load and this promise?
+
+    Exit code 1 when no number of workers keeps it (or the budget does not reach): the answer is still complete,
+    sized for the best that can be had.
+    """
+    file = config.find(configuration) if configuration else None
+    settings = config.load(SizeSettings, file, given(SizeSettings, options))
+    answer = sized(settings, wiring.profile_of(settings))
+    _write(answer, settings.outputs.json_file)
+    raise SystemExit(0 if answer["feasible"] else 1)
+
+
+def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
+    """The answer as the JSON object of the documentation."""
+    pools = wiring.pools_of(settings, profile)
+    sla, load = settings.sla.to_core(), wiring.load_to_size(settings)
+    policy = Policy(settings.law, sla, pools, budget_gpus=settings.budget_gpus)
+    parts = slo.models(pools, sla, load, settings.correction)
+    if settings.law == "slo":
+        wanted, problems = slo.within_share(pools, parts, load, 1.0 - sla.goal), list(slo.unreachable(parts))
+        worth = lambda name, n: slo.missed_per_s(parts[name], load, float(n))  # noqa: E731
+    elif settings.law == "classic":
+        wanted, problems, worth = _classic(settings, profile, pools), [], None
+    else:
+        raise ValueError("law static has nothing to size: its fleet is given; use --law slo or classic")
+    from planner.core.constraints import constrain
+
+    fleet, adjustments = constrain(policy, wanted, [], worth)
+    expected = slo.expect(pools, parts, load, fleet)
+    reasons = [*problems, *(f"{a.pool}: {a.reason.value} {a.before} → {a.after}" for a in adjustments)]
+    short = _short(expected, sla.goal, settings.law)
+    if short and not problems:
+        reasons.append(short)
+    return {
+        "schema": SCHEMA,
+        "law": settings.law,
+        "pools": dict(fleet),
+        "gpus": sum(fleet[pool.name] * pool.gpus for pool in pools),
+        "feasible": not problems and not short,
+        "expected": {
+            "ttft_seconds": expected.ttft_s,
+            "itl_seconds": expected.itl_s,
+            "attainment": expected.attainment,
+        },
+        "reasons": reasons,
+    }
+
+
+def _short(expected: Expected, goal: float, law: str) -> str:
+    """Why the fleet falls short of the goal, if it does: a limit took replicas (the classic law never promised)."""
+    if law != "slo" or expected.attainment is None or expected.attainment >= goal - 1e-6:
+        return ""
+    return f"the limits leave an expected attainment of {expected.attainment:.1%}, the goal is {goal:.1%}"
+
+
+def _classic(settings: SizeSettings, profile: Profile, pools: tuple[Pool, ...]) -> dict[str, int]:
+    from planner.core.sizing import classic
+
+    roles = {pool.role: pool for pool in pools}
+    if set(roles) != {Role.PREFILL, Role.DECODE}:
+        raise ValueError("the classic law sizes a prefill and a decode pool; use --law slo for --mode aggregated")
+    prefill, decode = roles[Role.PREFILL], roles[Role.DECODE]
+    interval = settings.decision_interval_s
+    found = classic.size(
+        profile,
+        requests=settings.rate * interval,
+        isl=settings.isl,
+        osl=settings.osl,
+        interval_s=interval,
+        itl_s=settings.sla.itl_s,
+        prefill_correction=settings.correction.get(prefill.name, 1.0),
+        decode_correction=settings.correction.get(decode.name, 1.0),
+        prefill_gpus=prefill.gpus,
+        decode_gpus=decode.gpus,
+        min_endpoint=max(1, min(prefill.min_replicas, decode.min_replicas)),
+        budget=settings.budget_gpus,  # the peer's own rounding; where it overshoots, the hard budget follows
+    )
+    return {prefill.name: found[0], decode.name: found[1]}
+
+
+def _write(answer: dict[str, Any], target: Path | None) -> None:
+    text = json.dumps(answer, indent=2)
+    if target is not None and str(target) != "-":
+        target.write_text(text + "\n")
+    if target is not None and str(target) == "-":
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"law {answer['law']}: {answer['gpus']} GPUs")
+    table.add_column("pool")
+    table.add_column("replicas", justify="right")
+    for pool, replicas in answer["pools"].items():
+        table.add_row(pool, str(replicas))
+    console = Console()
+    console.print(table)
+    expected = answer["expected"]
+    console.print(
+        f"expected: TTFT {_ms(expected['ttft_seconds'])}, ITL {_ms(expected['itl_seconds'])}, "
+        f"attainment {'unknown' if expected['attainment'] is None else format(expected['attainment'], '.2%')}"
+    )
+    for reason in answer["reasons"]:
+        console.print(f"! {reason}", style="yellow", highlight=False)
+    if not answer["feasible"]:
+        console.print("The promise cannot be kept as asked.", style="bold red")
+
+
+def _ms(seconds: float | None) -> str:
+    return "beyond saturation" if seconds is None else f"{seconds * 1e3:.1f} ms"

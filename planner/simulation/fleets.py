@@ -1,0 +1,111 @@
+"""Fixed fleets found by trying them: the start that everybody gets, and the best static one in hindsight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from planner.simulation.engine import Plant
+from planner.simulation.simulate import GRACE_S, World
+
+HEAD_S = 300.0
+"""The start is judged by the first five minutes."""
+MOST = 4096
+"""No pool is tried beyond this."""
+
+Fleet = dict[str, int]
+
+
+def initial_fleet(world: World, least: Mapping[str, int], most: Mapping[str, int] | None = None) -> Fleet:
+    """The smallest ready fleet that keeps the goal over the first five minutes, within the bounds."""
+    found = smallest_fleet(_head(world))
+    bounded = {pool: max(least.get(pool, 1), n) for pool, n in found.items()}
+    return {pool: min(n, (most or {}).get(pool, MOST)) for pool, n in bounded.items()}
+
+
+def smallest_fleet(world: World, tried: Callable[[Fleet, float], None] | None = None) -> Fleet:
+    """The cheapest fixed fleet that keeps the goal on the whole traffic, found by search in hindsight.
+
+    Each pool alone is bisected with the others large; the joint promise then needs a little more, which is
+    tried in order of GPUs. When no fleet keeps the goal, the one that comes within 0.1 points of the best.
+    """
+    big = {pool: _enough(world, pool) for pool in world.pools}
+    goal = min(world.promise.goal, share_kept(world, big)[1] - 1e-3)
+    floor = {pool: _bisected(world, pool, big, goal) for pool in world.pools}
+    for fleet in _by_cost(floor, world.gpus_per_replica):
+        _, both = share_kept(world, fleet)
+        if tried is not None:
+            tried(fleet, both)
+        if both >= goal:
+            return fleet
+    return big
+
+
+def share_kept(world: World, fleet: Mapping[str, int]) -> tuple[Mapping[str, float], float]:
+    """(share kept of each pool's own promise, share that kept both) with a fixed ready fleet."""
+    plant = _served(world, fleet)
+    ttft, itl = plant.outcomes()
+    with np.errstate(invalid="ignore"):
+        quick, steady = ttft <= world.promise.ttft_s, itl <= world.promise.itl_s
+    own = {"prefill": quick.mean(), "decode": steady.mean(), "aggregated": (quick & steady).mean()}
+    return {pool: float(own[pool]) for pool in world.pools}, float((quick & steady).mean())
+
+
+def _served(world: World, fleet: Mapping[str, int]) -> Plant:
+    plant = world.new_plant()
+    for pool, count in fleet.items():
+        for _ in range(count):
+            plant.add(pool)
+    plant.advance(world.traffic.duration_s + GRACE_S)
+    return plant
+
+
+def _head(world: World) -> World:
+    traffic = world.traffic
+    end = min(HEAD_S, traffic.duration_s)
+    count = max(1, int(np.searchsorted(traffic.arrivals_s, end)))
+    starts = None if traffic.block_starts is None else traffic.block_starts[: count + 1]
+    head = replace(
+        traffic,
+        arrivals_s=traffic.arrivals_s[:count],
+        input_tokens=traffic.input_tokens[:count],
+        output_tokens=traffic.output_tokens[:count],
+        block_ids=None if traffic.block_ids is None or starts is None else traffic.block_ids[: starts[-1]],
+        block_starts=starts,
+        duration_s=end,
+    )
+    return replace(world, traffic=head)
+
+
+def _enough(world: World, pool: str) -> int:
+    """More replicas than any pool can need: one for every request that could be there at once, at most."""
+    traffic = world.traffic
+    per_minute = np.bincount((traffic.arrivals_s // 60.0).astype(np.int64))
+    peak = float(per_minute.max()) / 60.0
+    isl, osl = float(traffic.input_tokens.mean()), float(traffic.output_tokens.mean())
+    plant = world.plant
+    busy = peak * isl * plant.prefill_scale * plant.prefill_s[-1] / plant.prefill_isl[-1]
+    decoding = peak * osl * plant.decode_scale * world.promise.itl_s / 20.0
+    needed = {"prefill": busy, "decode": decoding, "aggregated": busy + decoding}[pool]
+    return int(min(MOST, max(8.0, 4.0 * needed + 4.0)))
+
+
+def _bisected(world: World, pool: str, big: Fleet, goal: float) -> int:
+    low, high = 0, big[pool]  # low fails, high keeps
+    while high - low > 1:
+        middle = (low + high) // 2
+        own, _ = share_kept(world, {**big, pool: middle})
+        low, high = (low, middle) if own[pool] >= goal else (middle, high)
+    return high
+
+
+def _by_cost(floor: Fleet, gpus: Mapping[str, int]) -> list[Fleet]:
+    """Fleets at and a little above ``floor``, cheapest first."""
+    pools = list(floor)
+    steps = [[0]] if not pools else [[i] for i in range(9)]
+    for _ in pools[1:]:
+        steps = [[*s, i] for s in steps for i in range(9)]
+    fleets = [{pool: floor[pool] + extra for pool, extra in zip(pools, step, strict=True)} for step in steps]
+    return sorted(fleets, key=lambda fleet: sum(n * gpus[pool] for pool, n in fleet.items()))

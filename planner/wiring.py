@@ -1,0 +1,191 @@
+"""From settings to parts that run: profile, policy, plant, traffic, planner. The one place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from planner.adapters import profile_files
+from planner.config import SimulateSettings, SizeSettings
+from planner.config.settings import INTERVALS_S, DeploymentSettings
+from planner.core.load import Lengths, load_of
+from planner.core.policy import Policy, Pool
+from planner.core.profiles import Profile
+from planner.core.types import Role
+
+if TYPE_CHECKING:
+    from planner.core.load import Load
+    from planner.ports import Decider
+    from planner.simulation.engine import PlantParameters
+    from planner.simulation.simulate import World
+
+LENGTH_SPREAD = 0.8
+"""σ of log length assumed around a mean that comes without a distribution (coefficient of variation 0.95)."""
+
+
+def pools_of(settings: DeploymentSettings, profile: Profile, startup_s: float = 120.0) -> tuple[Pool, ...]:
+    """The pools of the mode, each with its bounds."""
+    return tuple(
+        Pool(
+            name=name,
+            role=role,
+            profile=profile,
+            gpus=settings.gpus_per_replica.get(name, profile.gpus_per_replica),
+            min_replicas=settings.min_replicas.get(name, 1),
+            max_replicas=settings.max_replicas.get(name, 1_000_000),
+            startup_s=startup_s,
+        )
+        for name, role in settings.pools.items()
+    )
+
+
+def policy_of(settings: SimulateSettings, profile: Profile, name: str | None = None,
+              fixed: Mapping[str, int] | None = None) -> Policy:  # fmt: skip
+    """The policy of the settings, or the one called ``name`` (``classic+arima`` is a law with a predictor).
+
+    Raises:
+        ValueError: the name is of no policy.
+    """
+    law, _, predictor = (name or settings.law).partition("+")
+    if law not in INTERVALS_S:
+        raise ValueError(f"policy {name!r} is none of {', '.join(POLICIES)}")
+    shipped = "constant" if law == "classic" else "default"
+    chosen = settings.predictor if name is None and settings.predictor != "default" else predictor or shipped
+    pools = tuple(
+        replace(pool, chunk_tokens=settings.plant.chunk_tokens)
+        for pool in pools_of(settings, profile, settings.startup_s)
+    )
+    return Policy(
+        law=law,
+        sla=settings.sla.to_core(),
+        pools=pools,
+        interval_s=settings.interval_s or INTERVALS_S[law],
+        predictor=chosen,
+        budget_gpus=settings.budget_gpus,
+        stabilization_s=settings.stabilization_s,
+        fixed=fixed if fixed is not None else settings.replicas,
+    )
+
+
+POLICIES = ("slo", "classic", "classic+arima", "classic+kalman", "classic+prophet", "static", "clairvoyant")
+"""What ``compare`` knows."""
+
+
+def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
+    """The truth of the simulated workers: the profile's figures, times what the settings say it is off by."""
+    from planner.simulation.engine import PlantParameters, fit_step_time
+
+    points = profile.decode_points
+    step = fit_step_time(
+        [p.kv_usage for p in points],
+        [p.context_tokens for p in points],
+        [p.itl_s for p in points],
+        [p.tokens_per_s_per_gpu * profile.gpus_per_replica for p in points],
+        profile.max_kv_tokens,
+    )
+    prefill = sorted((p.isl, p.ttft_s) for p in profile.prefill_points)
+    truth = settings.plant
+    return PlantParameters(
+        prefill_isl=tuple(isl for isl, _ in prefill),
+        prefill_s=tuple(s for _, s in prefill),
+        step=step,
+        kv_capacity_tokens=profile.max_kv_tokens,
+        chunk_tokens=truth.chunk_tokens,
+        prefill_scale=truth.slower * truth.prefill_slower,
+        decode_scale=truth.slower * truth.decode_slower,
+        decode_slope_scale=truth.decode_slope,
+        router=settings.router,
+        overlap_weight=truth.overlap_weight,
+        timeout_s=truth.timeout_s,
+        retries=truth.retries,
+        backoff_s=truth.backoff_s,
+        migrate=truth.migrate,
+    )
+
+
+def world_of(settings: SimulateSettings, profile: Profile) -> World:
+    """Traffic, plant and promise: what is the same for every policy.
+
+    Raises:
+        ValueError: the traffic cannot be read or makes no sense.
+    """
+    from planner.simulation.cluster import Failures, Startup
+    from planner.simulation.run import Promise
+    from planner.simulation.simulate import World
+    from planner.simulation.traffic.load import TrafficSpec, load
+    from planner.simulation.traffic.drift import drifted
+
+    asked = settings.traffic
+    traffic = load(
+        TrafficSpec(
+            source=asked.source,
+            format=asked.format,
+            lengths=asked.lengths,
+            scale=asked.scale,
+            from_s=asked.from_s or None,
+            to_s=asked.to_s,
+            dispersion=asked.dispersion,
+            isl=asked.isl,
+            osl=asked.osl,
+            seed=settings.seed,
+        )
+    )
+    if settings.plant.osl_drift != 1.0:
+        traffic = drifted(traffic, settings.plant.osl_drift)
+    longest = float(traffic.input_tokens.max())
+    notes = []
+    if longest > profile.prefill.isl_range[1]:
+        share = float((traffic.input_tokens > profile.prefill.isl_range[1]).mean())
+        notes.append(
+            f"{share:.1%} of prompts are longer than the profile's range ({profile.prefill.isl_range[1]:,.0f} tokens): "
+            "their prefill time is extrapolated"
+        )
+    startup = settings.plant.startup_s if settings.plant.startup_s is not None else settings.startup_s
+    pools = pools_of(settings, profile)
+    return World(
+        traffic=traffic,
+        promise=Promise(settings.sla.ttft_s, settings.sla.itl_s, settings.sla.goal),
+        plant=replace(plant_of(settings, profile), block_tokens=traffic.block_tokens),
+        pools=tuple(pool.name for pool in pools),
+        gpus_per_replica={pool.name: pool.gpus for pool in pools},
+        startup=Startup(startup, settings.startup_spread, settings.seed),
+        failures=Failures(settings.plant.failures_s, settings.seed),
+        scrape_s=settings.scrape_s,
+        seed=settings.seed,
+        notes=tuple(notes),
+    )
+
+
+def planner_of(policy: Policy) -> Decider:
+    """A planner for simulation: its slow fits run inline and are adopted an interval later."""
+    from planner.core.planner import Planner
+    from planner.simulation.fits import PlannerWithFits
+
+    return PlannerWithFits(Planner(policy), policy.interval_s)
+
+
+def profile_of(settings: DeploymentSettings) -> Profile:
+    """The profile that the settings name.
+
+    Raises:
+        ProfileError: there is none, or it cannot be used.
+    """
+    return profile_files.load(settings.profile)
+
+
+def load_to_size(settings: SizeSettings) -> Load:
+    """The load of the one-shot question: Poisson arrivals, lengths log-normal around their means."""
+    return load_of((settings.rate,), _around(settings.isl), 1.0, _around(settings.osl))
+
+
+def _around(mean: float) -> Lengths:
+    """Five equally likely lengths of a log-normal distribution with that mean."""
+    from math import exp
+
+    normal = (-1.4, -0.53, 0.0, 0.53, 1.4)  # medians of the fifths, standard normal
+    raw = [exp(LENGTH_SPREAD * z) for z in normal]
+    return Lengths(tuple(max(1.0, mean * r * len(raw) / sum(raw)) for r in raw), (0.2,) * 5)
+
+
+__all__ = ["POLICIES", "Role", "load_to_size", "planner_of", "plant_of", "policy_of", "pools_of", "profile_of", "world_of"]
