@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from planner.cli import EXTRAS
+
 LOAD = ["--profile", "h200-llama31-8b-fp8-tp1", "--rate", "12/s", "--isl", "3000", "--osl", "300"]
 PROMISE = ["--ttft", "500ms", "--itl", "25ms"]
 
@@ -67,6 +69,20 @@ def test_size_runs_outside_the_checkout(installed: Path) -> None:
 
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["pools"].keys() == {"prefill", "decode"}
+
+
+def test_size_needs_the_base_alone(installed: Path) -> None:
+    """Libraries of the extras are hidden: a small installation must not find out at run time that it is too small."""
+    hidden = sorted({library for libraries in EXTRAS.values() for library in libraries})
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({hidden!r}))\n"
+        "from planner.cli import main\n"
+        f"main({['size', *LOAD, *PROMISE, '--json', '-']!r})"
+    )
+    found = run(installed, "-c", code)
+
+    assert found.returncode == 0, found.stderr
 
 
 def test_a_shipped_scenario_runs_outside_the_checkout(installed: Path) -> None:
