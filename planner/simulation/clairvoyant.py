@@ -36,6 +36,10 @@ PERFECT = 0.99995
 Progress = Callable[[float], None]
 
 
+class BoundBroken(RuntimeError):
+    """A policy was cheaper than the bound at the same attainment: the bound is not one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """Share of requests of each window that each pool alone lets down, by number of replicas.

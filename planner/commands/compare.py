@@ -1,0 +1,89 @@
+"""``planner compare``: several policies on the same traffic, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner import config, wiring
+from planner.commands._options import given, settings_options
+from planner.commands._progress import bar
+from planner.commands._runs import built, run_policy, start_of
+from planner.config import CompareSettings
+
+if TYPE_CHECKING:
+    from planner.simulation.report.figures import Row
+
+
+@click.command("compare")
+@click.argument("configuration", required=False, metavar="[CONFIG.yaml]")
+@settings_options(CompareSettings)
+def command(configuration: str | None, **options: Any) -> None:
+    """Run several policies on the same traffic, in one table.
+
+    Every row has its ratio to the clairvoyant bound at the same attainment: the fleet that knows all arrivals
+    and the true plant. Exit code 1 when the first policy ends below --min-attainment.
+    """
+    file = config.find(configuration) if configuration else None
+    settings = config.load(CompareSettings, file, given(CompareSettings, options))
+    problems = [f"policy {name!r} is none of {', '.join(wiring.POLICIES)}" for name in settings.policies
+                if name not in wiring.POLICIES]  # fmt: skip
+    if problems:
+        raise config.ConfigError(problems)
+    rows = compared(settings)
+
+    from planner.simulation.report import write
+
+    write.comparison(rows, settings.outputs, settings.model_dump(mode="json", by_alias=True, exclude_none=True))
+    first = rows[0].summary.attainment.both
+    if settings.min_attainment is not None and (first is None or first < settings.min_attainment):
+        raise SystemExit(1)
+
+
+def compared(settings: CompareSettings) -> list[Row]:
+    """A row for every policy, with its ratio to the bound at its own attainment.
+
+    Raises:
+        BoundBroken: a policy was cheaper than the clairvoyant bound: the bound is wrong.
+    """
+    from planner.simulation.clairvoyant import shares
+    from planner.simulation.report.figures import Row, summarise
+
+    profile, world = built(settings)
+    initial = start_of(settings, world)
+    with bar("clairvoyant bound: every window, every fleet") as progress:
+        known = shares(world, progress)
+    rows: list[Row] = []
+    for name in settings.policies:
+        if name == "clairvoyant":
+            rows.append(_bound_row(world, known, settings.sla.goal))
+            continue
+        run = run_policy(settings, profile, world, name, initial)
+        summary = summarise(run)
+        rows.append(_ratio(world, known, Row(summary)))
+    return rows
+
+
+def _bound_row(world: Any, known: Any, goal: float) -> Row:
+    from planner.simulation.clairvoyant import bound
+    from planner.simulation.report.figures import Row, summarise
+
+    summary = summarise(bound(world, goal, known))
+    return Row(summary, 1.0, summary.attainment.both)
+
+
+def _ratio(world: Any, known: Any, row: Row) -> Row:
+    from planner.simulation.clairvoyant import CLOSE, BoundBroken, bound
+    from planner.simulation.report.figures import Row, summarise
+
+    share, spent = row.summary.attainment.both, row.summary.gpu_hours
+    if share is None or spent <= 0:
+        return row
+    ideal = summarise(bound(world, share, known))
+    reached = ideal.attainment.both or 0.0
+    if spent < ideal.gpu_hours * 0.999 and reached <= share + CLOSE:
+        raise BoundBroken(
+            f"{row.summary.policy} kept {share:.2%} with {spent:.2f} GPU-hours, the bound needs {ideal.gpu_hours:.2f}"
+        )
+    return Row(row.summary, spent / ideal.gpu_hours, reached)
