@@ -129,8 +129,7 @@ class _Window:
         ids, starts = self._blocks or (None, None)
         plant = Plant(self._arrivals, self._isl, self._osl, world.plant, world.pools, DYNAMO_BUCKETS, ids, starts)
         for name, count in {**big, pool: n}.items():
-            for _ in range(count):
-                plant.add(name)
+            plant.add_many(name, count)
         plant.advance(float(self._arrivals[-1]) + 120.0)
         ttft, itl = (x[self._counted] for x in plant.outcomes())
         with np.errstate(invalid="ignore"):

@@ -56,8 +56,7 @@ def share_kept(world: World, fleet: Mapping[str, int]) -> tuple[Mapping[str, flo
 def _served(world: World, fleet: Mapping[str, int]) -> Plant:
     plant = world.new_plant()
     for pool, count in fleet.items():
-        for _ in range(count):
-            plant.add(pool)
+        plant.add_many(pool, count)
     plant.advance(world.traffic.duration_s + GRACE_S)
     return plant
 
@@ -89,7 +88,7 @@ def _enough(world: World, pool: str) -> int:
     busy = peak * isl * plant.prefill_scale * plant.prefill_s[-1] / plant.prefill_isl[-1]
     decoding = peak * osl * plant.decode_scale * world.promise.itl_s / 20.0
     needed = {"prefill": busy, "decode": decoding, "aggregated": busy + decoding}[pool]
-    return int(min(MOST, max(8.0, 4.0 * needed + 4.0)))
+    return int(min(MOST, max(8.0, 2.0 * needed + 4.0)))
 
 
 def _bisected(world: World, pool: str, big: Fleet, goal: float) -> int:

@@ -78,6 +78,7 @@ class Plant:
         self._buckets = [len(buckets[name]) for name in SIGNALS]
         self._s = _initial(arrivals_s, input_tokens, output_tokens, parameters, self._p, buckets, block_ids, block_starts)
         self._row_of: dict[int, int] = {}
+        self._used = [False] * FIRST_ROWS
         self._ended: dict[int, float] = {}
         self._pool_of: dict[int, int] = {}
         self._next_worker = 0
@@ -95,24 +96,35 @@ class Plant:
 
     def add(self, pool: str) -> int:
         """A new worker that serves from now on; returns its number."""
+        return self.add_many(pool, 1)[0]
+
+    def add_many(self, pool: str, count: int) -> list[int]:
+        """``count`` new workers at once; returns their numbers."""
         index = self.pools.index(pool)
-        taken = set(self._row_of.values())
-        row = next((r for r in range(len(self._s.wk)) if r not in taken), None)
-        if row is None:
-            row = len(self._s.wk)
-            self._grow_rows()
-        self._clean(row)
-        worker = self._s.wk[row]
-        worker["status"], worker["pool"] = k.SERVING, index
-        worker["t"] = worker["free_at"] = self.now
-        number = self._next_worker
-        self._next_worker += 1
-        self._row_of[number], self._pool_of[number] = row, index
+        numbers = list(range(self._next_worker, self._next_worker + count))
+        self._next_worker += count
+        for number in numbers:
+            row = self._free_row()
+            worker = self._s.wk[row]
+            worker["status"], worker["pool"] = k.SERVING, index
+            worker["t"] = worker["free_at"] = self.now
+            self._row_of[number], self._pool_of[number] = row, index
         self._list_rows()
         while self._s.gi[k.JOIN_COUNT] + self._s.gi[k.DOOR_FIRST_COUNT] + 2 >= len(self._s.joins):
             self._grow_joins()
         k.open_door(self._s, self._p, self._batch_pool)
-        return number
+        return numbers
+
+    def _free_row(self) -> int:
+        """A clean row that nobody uses."""
+        taken = set(self._row_of.values())
+        row = next((r for r in range(len(self._s.wk)) if r not in taken), len(self._s.wk))
+        if row == len(self._s.wk):
+            self._grow_rows()
+        elif self._used[row]:
+            self._clean(row)
+        self._used[row] = True
+        return row
 
     def drain(self, worker: int) -> None:
         """Give the worker nothing new; it ends when what it has is done."""
@@ -210,6 +222,7 @@ class Plant:
         twin.__dict__.update(self.__dict__)
         twin._s = State(*(a if name in SHARED else a.copy() for name, a in zip(State._fields, self._s, strict=True)))
         twin._row_of, twin._ended, twin._pool_of = dict(self._row_of), dict(self._ended), dict(self._pool_of)
+        twin._used = list(self._used)
         return twin
 
     @property
@@ -222,15 +235,16 @@ class Plant:
     def _list_rows(self) -> None:
         """Write down who serves (by pool) and which batch workers have events."""
         s = self._s
-        s.gi[[k.SERVING_FIRST, k.SERVING_SECOND, k.LIVE]] = 0
+        status = s.wk["status"].tolist()
+        listed: tuple[list[int], list[int], list[int]] = ([], [], [])
         for number, row in sorted(self._row_of.items()):
-            pool, status = self._pool_of[number], s.wk[row]["status"]
-            if status == k.SERVING:
-                s.rows[pool, s.gi[k.SERVING_FIRST + pool]] = row
-                s.gi[k.SERVING_FIRST + pool] += 1
-            if status in (k.SERVING, k.DRAINING) and not self._is_prefill(number):
-                s.rows[k.LIVE_ROWS, s.gi[k.LIVE]] = row
-                s.gi[k.LIVE] += 1
+            if status[row] == k.SERVING:
+                listed[self._pool_of[number]].append(row)
+            if status[row] in (k.SERVING, k.DRAINING) and not self._is_prefill(number):
+                listed[k.LIVE_ROWS].append(row)
+        for kind, rows in enumerate(listed):
+            s.rows[kind, : len(rows)] = rows
+        s.gi[[k.SERVING_FIRST, k.SERVING_SECOND, k.LIVE]] = [len(rows) for rows in listed]
 
     def _collect(self) -> None:
         """Free the rows of workers that have ended."""
@@ -255,6 +269,7 @@ class Plant:
     def _grow_rows(self) -> None:
         """Double the worker rows."""
         s, more = self._s, self._rows(len(self._s.wk))
+        self._used += [False] * len(s.wk)
         grown = {name: np.concatenate([getattr(s, name), more[name]]) for name in BY_ROW}
         self._s = s._replace(**grown, rows=np.zeros((3, 2 * len(s.wk)), np.int32))
         self._list_rows()

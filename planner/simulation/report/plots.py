@@ -34,22 +34,13 @@ def plot_run(run: Run, directory: Path) -> list[Path]:
     lines = timelines(run)
     written = [_saved(overview(run, lines), directory / "overview.png")]
     for name, panel in panels(run).items():
-        figure, axis = _figure(1, (10, 3.2))
-        panel(axis, run, lines)
-        _time_axis(axis, run)
-        written.append(_saved(figure, directory / f"{name}.png"))
+        written.append(_saved(_drawn([panel], run, lines, 3.2), directory / f"{name}.png"))
     return written
 
 
 def overview(run: Run, lines: Timelines | None = None) -> Any:
     """All panels above each other on one time axis (a matplotlib figure)."""
-    lines = lines or timelines(run)
-    chosen = panels(run)
-    figure, axes = _figure(len(chosen), (10, 2.3 * len(chosen)))
-    for axis, panel in zip(np.atleast_1d(axes), chosen.values(), strict=True):
-        panel(axis, run, lines)
-    _time_axis(np.atleast_1d(axes)[-1], run)
-    return figure
+    return _drawn(list(panels(run).values()), run, lines or timelines(run), 2.3)
 
 
 def panels(run: Run) -> dict[str, Panel]:
@@ -65,6 +56,13 @@ def plot_comparison(rows: Sequence[Row], path: Path) -> Path:
 
 def comparison(rows: Sequence[Row]) -> Any:
     """The figure of ``plot_comparison``."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        return _compared(rows)
+
+
+def _compared(rows: Sequence[Row]) -> Any:
     figure, axis = _figure(1, (9, 5.5))
     known = [row.summary for row in rows if row.summary.attainment.both is not None]
     points = [(s.gpu_hours, 100.0 * (s.attainment.both or 0.0), s.policy) for s in known]
@@ -175,13 +173,22 @@ def _h(seconds: Any) -> Any:
     return np.asarray(seconds) / 3600.0
 
 
-def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def _drawn(chosen: Sequence[Panel], run: Run, lines: Timelines, height: float) -> Any:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
-        return figure, figure.subplots(rows, 1, sharex=True)
+        figure, axes = _figure(len(chosen), (10, height * len(chosen)))
+        for axis, panel in zip(np.atleast_1d(axes), chosen, strict=True):
+            panel(axis, run, lines)
+        _time_axis(np.atleast_1d(axes)[-1], run)
+        return figure
+
+
+def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    return figure, figure.subplots(rows, 1, sharex=True)
 
 
 def _saved(figure: Any, path: Path) -> Path:

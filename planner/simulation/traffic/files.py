@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from planner.simulation.traffic.errors import TrafficError, at_line
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+CHUNK_BYTES = 1 << 16
 
 LINES_PER_BLOCK = 65_536
 """Enough to let numpy work on whole columns, few enough to hold (about 10 MB of lines)."""
@@ -84,31 +86,46 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[Iterable[bytes]]:
     with path.open("rb") as raw:
         magic = raw.read(len(ZSTD_MAGIC))
         raw.seek(0)
         if magic.startswith(GZIP_MAGIC):
             with gzip.open(raw) as unpacked:
-                yield cast(BinaryIO, unpacked)
-        elif magic == ZSTD_MAGIC:
-            with _zstd(path, raw) as unpacked:
                 yield unpacked
+        elif magic == ZSTD_MAGIC:
+            yield _split(_zstd_chunks(path, raw))
         else:
             yield raw
 
 
-@contextmanager
-def _zstd(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
+def _zstd_chunks(path: Path, raw: BinaryIO) -> Iterator[bytes]:
+    """Unpacked pieces of one frame after another; the library's own reader takes half a frame for a whole one."""
     try:
         import zstandard
     except ImportError as problem:
-        raise TrafficError(f"{path} is compressed with zstd: install the zstandard package to read it") from problem
-    import io
-
-    reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        raise TrafficError(
+            f"{path} is compressed with zstd: pip install 'sla-planner[simulate]' to read it"
+        ) from problem
+    frame = zstandard.ZstdDecompressor().decompressobj()
     try:
-        with io.BufferedReader(cast(io.RawIOBase, reader)) as unpacked:
-            yield cast(BinaryIO, unpacked)
+        while packed := raw.read(CHUNK_BYTES):
+            while packed:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                yield frame.decompress(packed)
+                packed = frame.unused_data if frame.eof else b""
     except zstandard.ZstdError as problem:
         raise TrafficError(f"{path} is damaged or cut short: {problem}") from problem
+    if not frame.eof:
+        raise EOFError("the compressed data ends before its end marker")
+
+
+def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, with their ends, of text that comes in pieces."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest

@@ -10,9 +10,10 @@ Three shapes are read:
 
 A published rate is a count: what a client sent in ten minutes, divided by 600 s. So each row becomes
 exactly that many requests (scaled, and rounded at random to keep the mean), spread over its ten minutes
-by renewal: the gaps before, between and after them are drawn from the row's Gamma or Weibull and
-stretched to fill the row. The ``shape`` column is the pattern's; for Gamma it is 1 / cv². A Gamma of
-shape 1 gives uniform moments, as a Poisson process has given its count.
+by renewal: as many gaps are drawn from the row's Gamma or Weibull, stretched to fill the ten minutes as a
+circle, and turned by a random angle, so that no moment of the row is special. The ``shape`` column is the
+pattern's; for Gamma it is 1 / cv². A Gamma of shape 1 gives uniform moments, as a Poisson process has
+given its count.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ PATTERNS = (b"Gamma", b"Weibull")
 
 SLOT_S = 600.0
 """Length of a row: ServeGen counts in ten minutes."""
+
+_LAST_MOMENT = 1.0 - 1e-9
+"""Share of a row: its last request must not round into the next row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,18 +226,28 @@ def _slot(clients: Clients, rows: slice, scale: float, random: np.random.Generat
     """Moments of arrival of some rows, ascending."""
     due = clients.rates[rows] * SLOT_S * scale
     counts = np.floor(due + random.random(len(due))).astype(np.int64)
-    each = counts + 1  # gaps: before, between and after the requests
-    shapes, weibull = np.repeat(clients.shapes[rows], each), np.repeat(clients.weibull[rows], each)
-    gaps = np.where(weibull, _weibull(shapes, random), random.standard_gamma(shapes))
-    ends = np.cumsum(each)
-    sums = np.add.reduceat(gaps, ends - each)
-    inside = np.cumsum(gaps / np.repeat(np.where(sums > 0, sums, 1.0), each))  # every row fills 1
-    inside -= np.repeat(np.concatenate(([0.0], inside[ends[:-1] - 1])), each)
-    # All gaps of a row may be too small for a float when its shape is tiny: a burst at one moment.
-    inside = np.where(np.repeat(sums > 0, each), inside, np.repeat(random.random(len(due)), each))
-    at = np.repeat(clients.t_s[rows], each) + SLOT_S * np.clip(inside, 0.0, 1.0)
-    return np.sort(np.delete(at, ends - 1))  # the last gap leads to the end of the row, not to a request
+    turns = random.random(len(due))
+    busy = counts > 0
+    counts, row = counts[busy], np.flatnonzero(busy) + rows.start
+    if not counts.size:
+        return np.empty(0)
+    each = np.repeat(row, counts)
+    ends = np.cumsum(counts)
+    logs = _log_gaps(clients.shapes[each], clients.weibull[each], random)
+    # Relative to the longest gap of the row: gaps of small shapes span more than a float can hold.
+    gaps = np.exp(logs - np.repeat(np.maximum.reduceat(logs, ends - counts), counts))
+    around = np.cumsum(gaps / np.repeat(np.add.reduceat(gaps, ends - counts), counts))  # every row fills a circle
+    around += np.repeat(turns[busy] - np.concatenate(([0.0], around[ends[:-1] - 1])), counts)
+    return np.sort(clients.t_s[each] + SLOT_S * np.minimum(around % 1.0, _LAST_MOMENT))
 
 
-def _weibull(shapes: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    return random.standard_exponential(len(shapes)) ** (1.0 / shapes)
+def _log_gaps(
+    shapes: NDArray[np.float64], weibull: NDArray[np.bool_], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Logarithms of gaps, up to a factor for each row.
+
+    Weibull(k) = E^(1/k); Gamma(k) = Gamma(k + 1) · U^(1/k) (Marsaglia and Tsang 2000, section 6), -ln U = E.
+    """
+    exponential = np.maximum(random.standard_exponential(len(shapes)), np.finfo(float).tiny)
+    gamma = np.log(random.standard_gamma(shapes + 1)) - exponential / shapes
+    return np.where(weibull, np.log(exponential) / shapes, gamma)
