@@ -26,7 +26,6 @@ CATALOG_SCHEMA = "sla-planner/catalog.v1"
 ATTEMPTS = 6
 """With waits of 1, 2, 4, 8 and 16 s: half a minute of bad network is survived."""
 
-CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 30.0
 
 Progress = Callable[[str, int, int | None], None]
@@ -275,7 +274,7 @@ class _Downloader:
         total = _total(answer)
         self.progress(file.name, have, total)
         with part.open("ab" if have else "wb") as out:
-            for chunk in answer.iter_raw(CHUNK_BYTES):
+            for chunk in answer.iter_raw():  # as it comes: a chunk size would lose what waits for its chunk to fill
                 out.write(chunk)
                 have += len(chunk)
                 self.progress(file.name, have, total)
