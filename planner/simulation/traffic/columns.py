@@ -178,13 +178,18 @@ def _times(raw: list[bytes]) -> NDArray[np.int64] | None:
     cells = [cell.strip() for cell in raw]
     if not all(map(_SHAPE.match, cells)):
         return None  # numpy would read "12" as the year 12
-    zones = {_zone(cell) for cell in cells}
-    bare = [_unzoned(cell) for cell in cells] if zones != {b""} else cells
-    values = np.array(bare).astype("U").astype("datetime64[ns]").astype(np.int64)
-    if zones <= {b"", b"Z", b"+00:00", b"+0000"}:
-        return values
+    text = b",".join(cells)
+    for utc in (b"Z", b"+00:00"):
+        if text.count(utc) == len(cells):  # the same for all, as traces have it: many times faster
+            return _nanoseconds(text.replace(utc, b"").split(b","))
+    if b"Z" not in text and b"+" not in text and text.count(b"-") == 2 * len(cells):
+        return _nanoseconds(cells)
     offsets = np.array([_offset_ns(_zone(cell)) for cell in cells], dtype=np.int64)
-    return values - offsets
+    return _nanoseconds([cell[: len(cell) - len(_zone(cell))] for cell in cells]) - offsets
+
+
+def _nanoseconds(bare: list[bytes]) -> NDArray[np.int64]:
+    return np.array(bare).astype("U").astype("datetime64[ns]").astype(np.int64)
 
 
 def _zone(cell: bytes) -> bytes:
@@ -193,10 +198,6 @@ def _zone(cell: bytes) -> bytes:
     if cell[-5:-4] in (b"+", b"-") and b":" not in cell[-5:]:
         return cell[-5:]
     return b"Z" if cell[-1:] == b"Z" else b""
-
-
-def _unzoned(cell: bytes) -> bytes:
-    return cell[: len(cell) - len(_zone(cell))]
 
 
 def _offset_ns(zone: bytes) -> int:

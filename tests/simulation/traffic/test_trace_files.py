@@ -173,3 +173,12 @@ def test_times_are_utc_unless_they_say_otherwise(tmp_path: Path, written: str, u
     found = table(tmp_path, f"when,count,rate\n{written},1,1\n2024-05-13 00:00:00,1,1\n")
 
     assert found["when"][0] == np.datetime64(utc, "ns").astype(np.int64)
+
+
+def test_times_of_many_zones_in_one_file_are_each_their_own(tmp_path: Path) -> None:
+    """The fast way is for files with one zone; it must not be taken for others."""
+    zones = ["", "Z", "+00:00", "+02:00", "-0200"]
+    rows = "".join(f"2024-05-12 12:00:00{zone},1,1\n" for zone in zones)
+    hours = table(tmp_path, "when,count,rate\n" + rows)["when"] // 3_600_000_000_000 % 24
+
+    assert hours.tolist() == [12, 12, 12, 10, 14]
