@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeGuard
 
 from planner.core.profile_build import LEAST_DECODE, LEAST_PREFILL
 from planner.core.profiles import DecodePoint, PrefillPoint
@@ -55,7 +55,7 @@ def _row_problems(row: Any, keys: Sequence[str], where: str) -> Iterator[str]:
             yield f"{where}.{key} is 0; it must be above 0"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """A finite number; truth values are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

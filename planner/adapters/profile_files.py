@@ -58,7 +58,7 @@ def from_json(data: Any, where: str = "profile", problems: list[str] | None = No
     provenance = _provenance(data.get("provenance", {}), problems) if "provenance" in data else None
     gpus = _gpus(data["gpus_per_replica"], problems) if "gpus_per_replica" in data else {}
     kv = data.get("max_kv_tokens")
-    if "max_kv_tokens" in data and (not is_number(kv) or kv <= 0):  # type: ignore[operator]
+    if "max_kv_tokens" in data and not (is_number(kv) and kv > 0):
         problems.append(f"max_kv_tokens is {kv!r}; it must be a number above 0")
         kv = None
     prefill = [PrefillPoint(*row) for row in _points(data, "prefill", PrefillPoint, problems)]
