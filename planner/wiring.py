@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.adapters import profile_files
@@ -113,8 +113,8 @@ def world_of(settings: SimulateSettings, profile: Profile) -> World:
     from planner.simulation.cluster import Failures, Startup
     from planner.simulation.run import Promise
     from planner.simulation.simulate import World
-    from planner.simulation.traffic.load import TrafficSpec, load
     from planner.simulation.traffic.drift import drifted
+    from planner.simulation.traffic.load import TrafficSpec, load
 
     asked = settings.traffic
     traffic = load(
@@ -188,4 +188,14 @@ def _around(mean: float) -> Lengths:
     return Lengths(tuple(max(1.0, mean * r * len(raw) / sum(raw)) for r in raw), (0.2,) * 5)
 
 
-__all__ = ["POLICIES", "Role", "load_to_size", "planner_of", "plant_of", "policy_of", "pools_of", "profile_of", "world_of"]
+__all__ = [
+    "POLICIES",
+    "Role",
+    "load_to_size",
+    "planner_of",
+    "plant_of",
+    "policy_of",
+    "pools_of",
+    "profile_of",
+    "world_of",
+]

@@ -7,6 +7,7 @@ of requests, GPUs or clocks: time is whatever number it is handed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -40,7 +41,7 @@ class Forecast:
         known = sorted(self.quantiles.items())
         if level <= known[0][0]:
             return known[0][1]
-        for (l0, v0), (l1, v1) in zip(known, known[1:], strict=False):
+        for (l0, v0), (l1, v1) in itertools.pairwise(known):
             if level <= l1:
                 return v0 + (v1 - v0) * (level - l0) / (l1 - l0)
         return known[-1][1]

@@ -49,7 +49,9 @@ def backtest(
     return [_scored(name, h, said[h], values) for h in horizons]
 
 
-def _scored(name: str, steps: int, said: list[tuple[int, float, float | None]], values: Sequence[float | None]) -> Score:
+def _scored(
+    name: str, steps: int, said: list[tuple[int, float, float | None]], values: Sequence[float | None]
+) -> Score:
     pairs = [(mean, upper, v) for i, mean, upper in said if (v := values[i]) is not None]
     total = sum(v for _, _, v in pairs) or 1.0
     wape = sum(abs(v - mean) for mean, _, v in pairs) / total

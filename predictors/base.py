@@ -32,7 +32,9 @@ class Gridded:
             ValueError: the value is negative or not finite, or ``at`` is not after the last.
         """
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"value at {at:g} is {value!r}; a series holds finite numbers of at least 0, or None for a gap")
+            raise ValueError(
+                f"value at {at:g} is {value!r}; a series holds finite numbers of at least 0, or None for a gap"
+            )
         slot = round(at / self.step_s)
         if self.slot is not None and slot <= self.slot:
             raise ValueError(f"update at {at:g} s falls into a step of {self.step_s:g} s that was learnt already")

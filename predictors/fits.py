@@ -69,7 +69,9 @@ def fit_prophet(request: FitRequest) -> Mapping[str, Any]:
         known = [(t, v) for t, v in zip(times, request.values, strict=True) if v is not None]
         thin = max(1, len(known) // MOST_POINTS)
         span = known[-1][0] - known[0][0]
-        frame = pd.DataFrame({"ds": pd.to_datetime([t for t, _ in known[::thin]], unit="s"), "y": [v for _, v in known[::thin]]})
+        frame = pd.DataFrame(
+            {"ds": pd.to_datetime([t for t, _ in known[::thin]], unit="s"), "y": [v for _, v in known[::thin]]}
+        )
         model = Prophet(
             daily_seasonality=span >= 1.5 * 86_400,
             weekly_seasonality=span >= 14 * 86_400,

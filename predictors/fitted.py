@@ -89,9 +89,12 @@ def _arma_path(series: list[float], model: Mapping[str, Any], steps: int) -> lis
     levels = [series]
     for _ in range(d):
         levels.append([b - a for a, b in zip(levels[-1], levels[-1][1:], strict=False)])
-    values, errors = list(levels[-1]), []
+    values = list(levels[-1])
+    errors: list[float] = []
     for t in range(len(values)):
-        errors.append(values[t] - _next(values[:t][-len(ar) :] if ar else [], errors[-len(ma) :] if ma else [], ar, ma, constant))
+        errors.append(
+            values[t] - _next(values[:t][-len(ar) :] if ar else [], errors[-len(ma) :] if ma else [], ar, ma, constant)
+        )
     for _ in range(steps):
         values.append(_next(values[-len(ar) :] if ar else [], errors[-len(ma) :] if ma else [], ar, ma, constant))
         errors.append(0.0)

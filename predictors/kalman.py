@@ -68,9 +68,7 @@ class Kalman(Gridded):
         scale = max(self.scales[i], 1e-12)
         self.scores[i] = DISCOUNT * self.scores[i] - 0.5 * (math.log(spread * scale) + error * error / (spread * scale))
         self.scales[i] += (1.0 - DISCOUNT) * (error * error / spread - self.scales[i])
-        x, P = update(
-            np.array(self.states[i]), np.array(self.covariances[i]), z=value, R=1.0, H=np.array([[1.0, 0.0]])
-        )
+        x, P = update(np.array(self.states[i]), np.array(self.covariances[i]), z=value, R=1.0, H=np.array([[1.0, 0.0]]))
         self.states[i], self.covariances[i] = np.asarray(x).ravel().tolist(), np.asarray(P).tolist()
 
     def _means(self, steps: int) -> list[float] | None:

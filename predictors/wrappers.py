@@ -75,9 +75,7 @@ class Blend(Gridded):
         if value is None or due is None:
             return
         self.total = self.DISCOUNT * self.total + value
-        self.losses = [
-            self.DISCOUNT * loss + abs(value - said) for loss, said in zip(self.losses, due, strict=True)
-        ]
+        self.losses = [self.DISCOUNT * loss + abs(value - said) for loss, said in zip(self.losses, due, strict=True)]
 
     def weights(self) -> list[float]:
         """Share of each member, summing to 1."""
@@ -102,7 +100,7 @@ class Blend(Gridded):
         """Hand the model to the member it is for: ARIMA's has parameters, Prophet's has values."""
         name = "prophet" if "values" in model else "arima"
         for member in self.members:
-            if member.NAME == name:
+            if name == member.NAME:
                 member.adopt(model)
 
 

@@ -24,7 +24,7 @@ def built(settings: SimulateSettings) -> tuple[Profile, World]:
         ValueError: any of them makes no sense.
     """
     profile = wiring.profile_of(settings)
-    fixed = {pool: 1 for pool in settings.pools}
+    fixed = dict.fromkeys(settings.pools, 1)
     wiring.policy_of(settings, profile, fixed=settings.replicas or fixed)
     with spinner("reading traffic"):
         return profile, wiring.world_of(settings, profile)

@@ -45,7 +45,7 @@ def compared(settings: CompareSettings) -> list[Row]:
     """A row for every policy, with its ratio to the bound at its own attainment.
 
     Raises:
-        BoundBroken: a policy was cheaper than the clairvoyant bound: the bound is wrong.
+        BoundBrokenError: a policy was cheaper than the clairvoyant bound: the bound is wrong.
     """
     from planner.simulation.clairvoyant import shares
     from planner.simulation.report.figures import Row, summarise
@@ -74,7 +74,7 @@ def _bound_row(world: Any, known: Any, goal: float) -> Row:
 
 
 def _ratio(world: Any, known: Any, row: Row) -> Row:
-    from planner.simulation.clairvoyant import CLOSE, BoundBroken, bound
+    from planner.simulation.clairvoyant import CLOSE, BoundBrokenError, bound
     from planner.simulation.report.figures import Row, summarise
 
     share, spent = row.summary.attainment.both, row.summary.gpu_hours
@@ -83,7 +83,7 @@ def _ratio(world: Any, known: Any, row: Row) -> Row:
     ideal = summarise(bound(world, share, known))
     reached = ideal.attainment.both or 0.0
     if spent < ideal.gpu_hours * 0.999 and reached <= share + CLOSE:
-        raise BoundBroken(
+        raise BoundBrokenError(
             f"{row.summary.policy} kept {share:.2%} with {spent:.2f} GPU-hours, the bound needs {ideal.gpu_hours:.2f}"
         )
     return Row(row.summary, spent / ideal.gpu_hours, reached)

@@ -28,7 +28,8 @@ def late_share(ttft: Histogram | None, target_s: float) -> float | None:
     floor = 0.5 / max(ttft.count, 1.0)  # an empty tail is not an impossible one
     outer, inner = max(1.0 - high, floor), max(1.0 - low, floor)
     place = (target_s - below) / (above - below)
-    return min(1.0 - low, max(1.0 - high, inner ** (1.0 - place) * outer**place))
+    between: float = inner ** (1.0 - place) * outer**place
+    return min(1.0 - low, max(1.0 - high, between))
 
 
 def slow_share(reading: PoolReading, target_s: float) -> float | None:

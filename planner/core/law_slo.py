@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from planner.core import tuning
@@ -63,7 +63,7 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     return replace(urgent, wanted=wanted) if wanted != dict(asked) else None
 
 
-def scenarios(path: list[Forecast] | tuple[Forecast, ...] | None, rate: float) -> tuple[float, ...]:
+def scenarios(path: Sequence[Forecast] | None, rate: float) -> tuple[float, ...]:
     """Equally likely rates to plan for: at each level the highest over the horizon.
 
     Before the predictor knows its own errors, the last rate with a prior spread.
@@ -156,7 +156,7 @@ def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel
     )
 
 
-def _forecast(path: list[Forecast] | tuple[Forecast, ...] | None, rates: tuple[float, ...], load: Load,
+def _forecast(path: Sequence[Forecast] | None, rates: tuple[float, ...], load: Load,
               horizon_s: float) -> DemandForecast:  # fmt: skip
     last = path[-1] if path else None
     return DemandForecast(

@@ -7,6 +7,7 @@ every function returns a new memory.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from planner.core import tuning
@@ -84,7 +85,7 @@ def dispersion(memory: Memory) -> float:
     trimmed off. Few windows say nothing: the estimate starts at Poisson.
     """
     ticks = memory.ticks
-    pairs = [(a, b) for (a, sa), (b, sb) in zip(ticks, ticks[1:], strict=False) if 0.7 < sa / sb < 1.4 and a + b > 0]
+    pairs = [(a, b) for (a, sa), (b, sb) in itertools.pairwise(ticks) if 0.7 < sa / sb < 1.4 and a + b > 0]
     if len(pairs) < 6:
         return 1.0
     ratios = sorted((b - a) ** 2 / (a + b) for a, b in pairs)

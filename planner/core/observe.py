@@ -70,18 +70,18 @@ def observe(before: Scrape | None, after: Scrape) -> Observation:
 
 
 def _window(before: Scrape, after: Scrape) -> Window:
-    pairs = [(before.front.get(name), door) for name, door in after.front.items()]
+    pairs = [(before.front.get(name) or FrontDoor(), door) for name, door in after.front.items()]
     return Window(
         seconds=after.at - before.at,
-        started=_sum(_grown(old and old.started, new.started) for old, new in pairs),
-        finished=_sum(_grown(old and old.finished, new.finished) for old, new in pairs),
-        cached_tokens=_sum(_grown(old and old.cached_tokens, new.cached_tokens) for old, new in pairs),
-        generated_tokens=_sum(_grown(old and old.generated_tokens, new.generated_tokens) for old, new in pairs),
-        input_tokens=_merged(_increase(old and old.input_tokens, new.input_tokens) for old, new in pairs),
-        output_tokens=_merged(_increase(old and old.output_tokens, new.output_tokens) for old, new in pairs),
-        ttft=_merged(_increase(old and old.ttft, new.ttft) for old, new in pairs),
-        itl=_merged(_increase(old and old.itl, new.itl) for old, new in pairs),
-        duration=_merged(_increase(old and old.duration, new.duration) for old, new in pairs),
+        started=_sum(_grown(old.started, new.started) for old, new in pairs),
+        finished=_sum(_grown(old.finished, new.finished) for old, new in pairs),
+        cached_tokens=_sum(_grown(old.cached_tokens, new.cached_tokens) for old, new in pairs),
+        generated_tokens=_sum(_grown(old.generated_tokens, new.generated_tokens) for old, new in pairs),
+        input_tokens=_merged(_increase(old.input_tokens, new.input_tokens) for old, new in pairs),
+        output_tokens=_merged(_increase(old.output_tokens, new.output_tokens) for old, new in pairs),
+        ttft=_merged(_increase(old.ttft, new.ttft) for old, new in pairs),
+        itl=_merged(_increase(old.itl, new.itl) for old, new in pairs),
+        duration=_merged(_increase(old.duration, new.duration) for old, new in pairs),
     )
 
 

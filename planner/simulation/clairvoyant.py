@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation, Reason
 from planner.simulation.engine import Plant
-from planner.simulation.exposition import DYNAMO_BUCKETS
-from planner.simulation.fleets import _enough
+from planner.simulation.fleets import enough
 from planner.simulation.run import Run
 from planner.simulation.simulate import World, kept, simulate
 
@@ -36,7 +36,7 @@ PERFECT = 0.99995
 Progress = Callable[[float], None]
 
 
-class BoundBroken(RuntimeError):
+class BoundBrokenError(RuntimeError):
     """A policy was cheaper than the bound at the same attainment: the bound is not one."""
 
 
@@ -79,7 +79,7 @@ def shares(world: World, progress: Progress | None = None) -> Shares:
     count = math.ceil(world.traffic.duration_s / WINDOW_S)
     place = np.minimum((world.traffic.arrivals_s / WINDOW_S).astype(np.int64), count - 1)
     requests = np.bincount(place, minlength=count)
-    big = {pool: _enough(world, pool) for pool in world.pools}
+    big = {pool: enough(world, pool) for pool in world.pools}
     missed: dict[str, list[dict[int, float]]] = {pool: [] for pool in world.pools}
     for k in range(count):
         window = _Window(world, k)
@@ -106,7 +106,7 @@ class _Window:
         self._blocks: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
         if traffic.block_ids is not None and traffic.block_starts is not None:
             lo, hi = traffic.block_starts[first], traffic.block_starts[last]
-            used, dense = np.unique(traffic.block_ids[lo:hi], return_inverse=True)
+            _used, dense = np.unique(traffic.block_ids[lo:hi], return_inverse=True)
             self._blocks = dense.astype(np.int32), traffic.block_starts[first : last + 1] - lo
 
     def table(self, pool: str, guess: int, big: Mapping[str, int]) -> dict[int, float]:
@@ -153,7 +153,10 @@ class Scheduled:
         """Replicas to have asked for at ``now`` seconds of the traffic."""
         first = int(now // WINDOW_S)
         last = int((now + self._startup_s + 5.0) // WINDOW_S) + 1
-        return {pool: int(needs[first:last].max(initial=1)) if first < len(needs) else 1 for pool, needs in self._plan.items()}
+        return {
+            pool: int(needs[first:last].max(initial=1)) if first < len(needs) else 1
+            for pool, needs in self._plan.items()
+        }
 
 
 def bound(world: World, attainment: float, known: Shares | None = None, progress: Progress | None = None) -> Run:

@@ -43,7 +43,9 @@ def cumulative(signal: str, counts: NDArray[np.float64], total: float) -> Cumula
     return Cumulative(DYNAMO_BUCKETS[signal], tuple(accumulate(counts.tolist())), total)
 
 
-def pool_gauges(plant: Plant, pool: str, serving: set[int], reading: PoolReading) -> tuple[PoolReading, dict[str, Cumulative]]:
+def pool_gauges(
+    plant: Plant, pool: str, serving: set[int], reading: PoolReading
+) -> tuple[PoolReading, dict[str, Cumulative]]:
     """A pool's gauges and its workers' ITL histograms, as their own ``/metrics`` show them.
 
     Draining workers are scraped until they end; what they do counts as running, not as ready.

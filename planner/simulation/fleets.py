@@ -31,7 +31,7 @@ def smallest_fleet(world: World, tried: Callable[[Fleet, float], None] | None = 
     Each pool alone is bisected with the others large; the joint promise then needs a little more, which is
     tried in order of GPUs. When no fleet keeps the goal, the one that comes within 0.1 points of the best.
     """
-    big = {pool: _enough(world, pool) for pool in world.pools}
+    big = {pool: enough(world, pool) for pool in world.pools}
     goal = min(world.promise.goal, share_kept(world, big)[1] - 1e-3)
     floor = {pool: _bisected(world, pool, big, goal) for pool in world.pools}
     for fleet in _by_cost(floor, world.gpus_per_replica):
@@ -78,7 +78,7 @@ def _head(world: World) -> World:
     return replace(world, traffic=head)
 
 
-def _enough(world: World, pool: str) -> int:
+def enough(world: World, pool: str) -> int:
     """More replicas than any pool can need: one for every request that could be there at once, at most."""
     traffic = world.traffic
     per_minute = np.bincount((traffic.arrivals_s // 60.0).astype(np.int64))

@@ -42,7 +42,14 @@ class World:
         """The plant before anyone arrived."""
         t = self.traffic
         return Plant(
-            t.arrivals_s, t.input_tokens, t.output_tokens, self.plant, self.pools, DYNAMO_BUCKETS, t.block_ids, t.block_starts
+            t.arrivals_s,
+            t.input_tokens,
+            t.output_tokens,
+            self.plant,
+            self.pools,
+            DYNAMO_BUCKETS,
+            t.block_ids,
+            t.block_starts,
         )
 
 

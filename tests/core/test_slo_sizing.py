@@ -73,7 +73,8 @@ def test_an_sla_out_of_reach_is_said_and_bounded(pools, sla):
     """prop-2: the peer went from 3 to 61 replicas in silence, and on without end."""
     answer = slo.size(pools, sla, load(45.0))
 
-    assert answer.unreachable and "best reachable" in answer.unreachable[0]
+    assert answer.unreachable
+    assert "best reachable" in answer.unreachable[0]
     assert answer.expected.attainment == 0.0
     # 45 requests/s × 300 ms alone = 14 busy; × 200 tokens × 4.3 ms = 39 in flight: nothing asks for hundreds
     assert all(n <= 120 for n in answer.replicas.values())
@@ -99,4 +100,5 @@ def test_the_worked_example_of_the_concepts_page():
     answer = slo.size(SPLIT, SLA, load(40.0))
 
     assert 2 <= answer.replicas["prefill"] <= 4
-    assert answer.expected.attainment is not None and answer.expected.attainment >= 0.99
+    assert answer.expected.attainment is not None
+    assert answer.expected.attainment >= 0.99

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.histogram import Histogram
 from planner.core.load import Lengths, Load, load_of
 from planner.core.policy import Policy, Pool, Sla
 from planner.core.types import Observation, PoolReading, Role, Window
-from planner.core.buckets import DYNAMO_BUCKETS
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,11 @@ def cubic(points: Sequence[PrefillPoint], values: Sequence[float]) -> Callable[[
     return spline
 
 
-def itl_at(points: Sequence[DecodePoint], usage: float, context: float) -> float:
-    """ITL in seconds of the cell nearest to ``usage`` and ``context``, without computing the others."""
+def itl_at(points: Sequence[DecodePoint], usage: Array, context: Array) -> Array:
+    """ITL in seconds of the cells nearest to each ``usage`` and ``context``, without computing the other cells."""
     columns, rows = _axes(points)
-    cell = np.array([columns[_nearest(usage, columns)]]), np.array([rows[_nearest(context, rows)]])
-    return float(_surface(points, np.array([p.itl_s for p in points]) * 1e3, cell)[0]) / 1e3
+    cells = columns[[_nearest(u, columns) for u in usage]], rows[[_nearest(c, rows) for c in context]]
+    return _surface(points, np.array([p.itl_s for p in points]) * 1e3, cells) / 1e3
 
 
 def _grid(points: Sequence[DecodePoint], values: Sequence[float]) -> Grid:

@@ -398,9 +398,10 @@ def _step_s(pool: Pool, slowness: float, tokens_per_s: float, context: float, pr
     return high
 
 
-MODELS = {Role.PREFILL: PrefillModel, Role.DECODE: DecodeModel, Role.AGGREGATED: AggregatedModel}
-
-
 def model_of(pool: Pool, sla: Sla, load: Load, slowness: float) -> PoolModel:
     """The model for the pool's role; ``slowness`` is observed over profiled time (1: the profile is right)."""
-    return MODELS[pool.role].of(pool, sla, load, slowness)
+    if pool.role is Role.PREFILL:
+        return PrefillModel.of(pool, sla, load, slowness)
+    if pool.role is Role.DECODE:
+        return DecodeModel.of(pool, sla, load, slowness)
+    return AggregatedModel.of(pool, sla, load, slowness)

@@ -323,7 +323,12 @@ def _admit(s, p, w, at):
             _unqueue(s, w, context)
             _lose(s, request)
             continue
-        if p[TIMEOUT] > 0 and s.req[request].produced == 0 and at - s.req[request].arrival > p[TIMEOUT] and s.req[request].need >= 0:
+        if (
+            p[TIMEOUT] > 0
+            and s.req[request].produced == 0
+            and at - s.req[request].arrival > p[TIMEOUT]
+            and s.req[request].need >= 0
+        ):
             _unqueue(s, w, context)
             _give_up(s, p, request, at)
             continue
@@ -421,6 +426,8 @@ def _preempt(s, p, w):
     grown = s.wk[w].v - heap[place].joined
     s.wk[w].kv -= _context(s, request) + grown
     _remove_sequence(s, w, place)
+    if s.wk[w].n == 0:
+        s.wk[w].kv = 0.0  # not what rounding left of it
     s.gi[PREEMPTIONS] += 1
     s.req[request].produced = min(s.req[request].osl - 1, s.req[request].produced + max(1, int(grown)))
     s.req[request].need = _context(s, request)
@@ -587,16 +594,18 @@ def _arrive(s, p, request, at):
         _door_back(s, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_FIRST_COUNT, request)
         return
     start = max(at, s.wk[w].free_at)
-    if p[TIMEOUT] > 0 and start - s.req[request].arrival > p[TIMEOUT]:
-        _push_join(s, max(at, s.req[request].arrival + p[TIMEOUT]), request, CANCEL)
-        return
     s.req[request].hit = _hit_tokens(s, p, w, request)
     service = prefill_s(p, s.table, s.req[request].isl, s.req[request].hit)
+    moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
+    gives_up = s.req[request].arrival + p[TIMEOUT]
+    if p[TIMEOUT] > 0 and start + service + moved > gives_up:
+        s.wk[w].free_at = max(s.wk[w].free_at, gives_up) if start < gives_up else s.wk[w].free_at  # cut short
+        _push_join(s, max(at, gives_up), request, CANCEL)
+        return
     _remember_blocks(s, p, w, request)
     s.wk[w].free_at = start + service
     s.req[request].at_prefill = w
     s.req[request].service = service
-    moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
     _push_join(s, start + service + moved, request, JOIN)
 
 

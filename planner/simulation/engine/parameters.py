@@ -74,7 +74,8 @@ class PlantParameters:
             raise ValueError(f"router {self.router!r} is none of {', '.join(sorted(ROUTERS))}")
         if len(self.prefill_isl) < 2 or len(self.prefill_isl) != len(self.prefill_s):
             raise ValueError(
-                f"prefill needs at least 2 points, as many times as lengths: got {len(self.prefill_isl)} and {len(self.prefill_s)}"
+                f"prefill needs at least 2 points, as many times as lengths: got {len(self.prefill_s)} times for "
+                f"{len(self.prefill_isl)} lengths"
             )
         for name in ("kv_capacity_tokens", "prefill_scale", "decode_scale", "decode_slope_scale", "max_sequences"):
             if not getattr(self, name) > 0:

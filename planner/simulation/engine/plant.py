@@ -76,7 +76,9 @@ class Plant:
         self._p = parameters.packed(self._aggregated, block_ids is not None)
         self._first_arrival = arrivals_s  # a retry moves the request's own
         self._buckets = [len(buckets[name]) for name in SIGNALS]
-        self._s = _initial(arrivals_s, input_tokens, output_tokens, parameters, self._p, buckets, block_ids, block_starts)
+        self._s = _initial(
+            arrivals_s, input_tokens, output_tokens, parameters, self._p, buckets, block_ids, block_starts
+        )
         self._row_of: dict[int, int] = {}
         self._used = [False] * FIRST_ROWS
         self._ended: dict[int, float] = {}
@@ -220,7 +222,7 @@ class Plant:
         """An independent twin with the same future."""
         twin = object.__new__(Plant)
         twin.__dict__.update(self.__dict__)
-        twin._s = State(*(a if name in SHARED else a.copy() for name, a in zip(State._fields, self._s, strict=True)))
+        twin._s = self._s._replace(**{n: array.copy() for n, array in self._s._asdict().items() if n not in SHARED})
         twin._row_of, twin._ended, twin._pool_of = dict(self._row_of), dict(self._ended), dict(self._pool_of)
         twin._used = list(self._used)
         return twin

@@ -6,6 +6,7 @@ minutes after its end is missed on every promise.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def steps_of(run: Run, pool: str, life: Any) -> tuple[NDArray[np.float64], NDArr
 def changes(run: Run) -> int:
     """How often the fleet asked for changed."""
     asked = [step.decision.replicas for step in run.steps]
-    return sum(a != b for a, b in zip(asked, asked[1:], strict=False))
+    return sum(a != b for a, b in itertools.pairwise(asked))
 
 
 def _share(kept: NDArray[np.bool_]) -> float | None:

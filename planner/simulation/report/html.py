@@ -57,7 +57,17 @@ def write_report(path: Path, run: Run, summary: Summary, settings: Mapping[str, 
 
 def write_comparison(path: Path, rows: Sequence[Row], settings: Mapping[str, object]) -> None:
     """The report of a comparison."""
-    columns = ("policy", "kept both", "worst hour", "worst 5 min", "TTFT p95", "ITL p95", "GPU-hours", "× bound", "changes/h")
+    columns = (
+        "policy",
+        "kept both",
+        "worst hour",
+        "worst 5 min",
+        "TTFT p95",
+        "ITL p95",
+        "GPU-hours",
+        "× bound",
+        "changes/h",
+    )
     lines = [
         (
             row.summary.policy,
@@ -93,7 +103,9 @@ def _digest(run: Run) -> list[tuple[str, str]]:
     """How often for which reason, the largest steps up, and the last decisions in words."""
     reasons = Counter(step.decision.reason.value for step in run.steps)
     digest = [("reasons", ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common()))]
-    moved = [(a, b) for a, b in zip(run.steps, run.steps[1:], strict=False) if a.decision.replicas != b.decision.replicas]
+    moved = [
+        (a, b) for a, b in zip(run.steps, run.steps[1:], strict=False) if a.decision.replicas != b.decision.replicas
+    ]
     ups = sorted(moved, key=lambda pair: -_growth(pair[0].decision.replicas, pair[1].decision.replicas))[:3]
     digest += [(f"largest step, {_clock(run, b.decision.at)}", b.decision.summary()) for _, b in ups]
     digest += [(_clock(run, b.decision.at), b.decision.summary()) for _, b in moved[-LAST:]]

@@ -68,7 +68,9 @@ def _compared(rows: Sequence[Row]) -> Any:
     points = [(s.gpu_hours, 100.0 * (s.attainment.both or 0.0), s.policy) for s in known]
     goal = 100.0 * known[0].promise.goal if known else 99.0
     axis.axhline(goal, color=GREY, lw=1, ls="--")
-    axis.annotate(f"goal {goal:g} %", (1.0, goal), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY)
+    axis.annotate(
+        f"goal {goal:g} %", (1.0, goal), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY
+    )
     front = _front(points)
     if len(front) > 1:
         axis.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=BLUE, lw=1, alpha=0.5,
@@ -98,7 +100,9 @@ def _load(axis: Any, run: Run, lines: Timelines) -> None:
     axis.plot(_h(lines.times_s), lines.rate, color=BLUE, lw=1, label="arrived")
     if len(lines.forecast_s):
         at = _h(lines.forecast_s)
-        axis.fill_between(at, lines.forecast_low, lines.forecast_high, color=ORANGE, alpha=0.3, lw=0, label="forecast, 5–95 %")
+        axis.fill_between(
+            at, lines.forecast_low, lines.forecast_high, color=ORANGE, alpha=0.3, lw=0, label="forecast, 5–95 %"
+        )
         axis.plot(at, lines.forecast_mean, color=ORANGE, lw=1, label="forecast for this moment")
     axis.set_ylim(bottom=0)
     axis.set_title("Load, requests per second")

@@ -45,7 +45,9 @@ def simulation(summary: Summary) -> RenderableType:
     for name, text in lines:
         table.add_row(name, text)
     notes = [Text(f"note: {note}", style="dim") for note in summary.notes]
-    return Group(Text(f"{summary.policy}: {verdict(summary)}", style="bold green" if good else "bold red"), table, *notes)
+    return Group(
+        Text(f"{summary.policy}: {verdict(summary)}", style="bold green" if good else "bold red"), table, *notes
+    )
 
 
 def comparison(rows: Sequence[Row]) -> RenderableType:

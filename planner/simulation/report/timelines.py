@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def timelines(run: Run) -> Timelines:
     low, mean, high, at = _forecasts(run)
     ends = np.minimum(bin_s * np.arange(1, count + 1), traffic.duration_s)
     return Timelines(
-        times_s=bin_s * (np.arange(count) + 0.5),
+        times_s=bin_s * (np.arange(count, dtype=np.float64) + 0.5),
         bin_s=bin_s,
         rate=np.diff(edges) / np.diff(np.append(bin_s * np.arange(count), traffic.duration_s)),
         forecast_s=at,
@@ -84,14 +85,19 @@ def _forecasts(run: Run) -> tuple[F64, F64, F64, F64]:
     said = [(s.decision.at - run.traffic.epoch_s + f.horizon_s, f) for s in run.steps if (f := s.decision.forecast)]
     inside = [(at, f) for at, f in said if at <= run.traffic.duration_s]
     thin = inside[:: max(1, len(inside) // BINS)]
-    columns = ([f.rate_low for _, f in thin], [f.rate for _, f in thin], [f.rate_high for _, f in thin], [a for a, _ in thin])
+    columns = (
+        [f.rate_low for _, f in thin],
+        [f.rate for _, f in thin],
+        [f.rate_high for _, f in thin],
+        [a for a, _ in thin],
+    )
     low, mean, high, at = (np.array(column, float) for column in columns)
     return low, mean, high, at
 
 
 def _quantile(values: NDArray[np.float32], edges: NDArray[np.int64], level: float) -> F64:
     found = np.full(len(edges) - 1, np.nan)
-    for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(edges)):
         known = values[a:b][np.isfinite(values[a:b])]
         if len(known):
             found[i] = np.quantile(known, level)
@@ -126,10 +132,15 @@ def _pool(run: Run, pool: str) -> PoolLines:
 
 def _wanted(run: Run, pool: str) -> Staircase:
     """What the law wanted before any rule, wherever it changed."""
-    times, counts = [], []
+    times: list[float] = []
+    counts: list[int] = []
     for step in run.steps:
         wanted = step.decision.wanted.get(pool)
-        if wanted is not None and step.decision.reason.value not in ("held-between-decisions",) and (not counts or counts[-1] != wanted):
+        if (
+            wanted is not None
+            and step.decision.reason.value not in ("held-between-decisions",)
+            and (not counts or counts[-1] != wanted)
+        ):
             times.append(step.decision.at - run.traffic.epoch_s)
             counts.append(wanted)
     return Staircase(np.array(times, float), np.array(counts, np.int64))
