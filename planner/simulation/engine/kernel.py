@@ -309,6 +309,12 @@ def _plan(s, p, w):
 
 
 @compiled
+def _boundary(v):
+    """The next whole step; what rounding put a hair above one is that one."""
+    return np.ceil(v - 1e-6)
+
+
+@compiled
 def _context(s, request):
     return s.req[request].isl + s.req[request].produced
 
@@ -349,9 +355,9 @@ def _admit(s, p, w, at):
 def _join(s, p, w, request, at):
     """A prefilled request joins the batch at the next step; its first token comes one step later."""
     if s.wk[w].n == 0 and s.wk[w].phase_count == 0:
-        s.wk[w].v = np.ceil(s.wk[w].v)  # an idle worker starts its step at once
+        s.wk[w].v = _boundary(s.wk[w].v)  # an idle worker starts its step at once
     v = s.wk[w].v
-    boundary = np.ceil(v)
+    boundary = _boundary(v)
     s.wk[w].kv += _context(s, request)
     _push_sequence(s, w, boundary + s.req[request].osl - s.req[request].produced, request, v)
     s.wk[w].debt += boundary - v + 1.0
@@ -382,8 +388,8 @@ def _begin_phase(s, p, w):
         if need > chunk:
             break
     if s.wk[w].n == 0:
-        s.wk[w].v = np.ceil(s.wk[w].v)
-    end = np.ceil(s.wk[w].v) + max(1.0, np.ceil(taken / chunk))
+        s.wk[w].v = _boundary(s.wk[w].v)
+    end = _boundary(s.wk[w].v) + max(1.0, np.ceil(taken / chunk))
     s.wk[w].phase_end = end
     s.wk[w].extra = seconds / (end - s.wk[w].v)
 
@@ -394,7 +400,7 @@ def _end_phase(s, p, w, at):
     request = s.wk[w].phase_head
     s.wk[w].phase_head, s.wk[w].phase_count = NOBODY, 0
     s.wk[w].extra = 0.0
-    v = np.ceil(s.wk[w].v - 1e-6)
+    v = _boundary(s.wk[w].v)
     s.wk[w].v = v
     while request != NOBODY:
         after = s.req[request].following
