@@ -359,6 +359,7 @@ def _join(s, p, w, request, at):
     v = s.wk[w].v
     boundary = _boundary(v)
     s.wk[w].kv += _context(s, request)
+    s.wk[w].held += _context(s, request)
     _push_sequence(s, w, boundary + s.req[request].osl - s.req[request].produced, request, v)
     s.wk[w].debt += boundary - v + 1.0
     s.gf[GENERATED] += 1.0
@@ -418,6 +419,7 @@ def _end_phase(s, p, w, at):
         else:
             _push_sequence(s, w, v + s.req[request].osl - s.req[request].produced, request, v)
         s.wk[w].kv += context
+        s.wk[w].held += context
         request = after
 
 
@@ -431,6 +433,7 @@ def _preempt(s, p, w):
     request = s.seq[w, place].request
     grown = s.wk[w].v - heap[place].joined
     s.wk[w].kv -= _context(s, request) + grown
+    s.wk[w].held -= _context(s, request)
     _remove_sequence(s, w, place)
     if s.wk[w].n == 0:
         s.wk[w].kv = 0.0  # not what rounding left of it
@@ -461,6 +464,7 @@ def _batch_event(s, p, w, at):
     while s.wk[w].n > 0 and s.seq[w, 0].v <= s.wk[w].v + 1e-9:
         request, joined = s.seq[w, 0].request, s.seq[w, 0].joined
         s.wk[w].kv -= _context(s, request) + s.seq[w, 0].v - joined
+        s.wk[w].held -= _context(s, request)
         _remove_sequence(s, w, 0)
         _count_end(s, request, at)
     if s.wk[w].n == 0:
@@ -573,7 +577,7 @@ def _pick_batch(s, p, pool, request):
     for k in range(count):
         w = s.rows[pool, k]
         if p[ROUTER] == KV_AWARE:
-            cost = s.wk[w].kv + s.wk[w].reserved
+            cost = s.wk[w].held + s.wk[w].reserved
             if p[AGGREGATED] > 0:
                 uncached = s.req[request].isl - _hit_tokens(s, p, w, request)
                 cost += p[OVERLAP] * (uncached + s.wk[w].waiting_tokens + s.wk[w].reserved)
@@ -581,7 +585,7 @@ def _pick_batch(s, p, pool, request):
                 cost += s.wk[w].waiting_tokens
         else:
             cost = float(s.wk[w].n + s.wk[w].waiting + s.wk[w].phase_count)
-            cost += 1e-9 * (s.wk[w].kv + s.wk[w].waiting_tokens)
+            cost += 1e-9 * (s.wk[w].held + s.wk[w].waiting_tokens)
         if cost < least:
             best, least = w, cost
     return best
@@ -767,7 +771,7 @@ def kill_batch(s, p, w, second):
     while s.wk[w].waiting > 0:
         request = s.wk[w].head
         _orphan(s, p, _unqueue(s, w, _context(s, request)), at, second)
-    s.wk[w].kv, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0.0, 0.0, np.inf
+    s.wk[w].kv, s.wk[w].held, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0, 0.0, 0.0, np.inf
 
 
 @compiled

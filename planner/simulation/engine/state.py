@@ -38,7 +38,8 @@ WORKER = np.dtype(
     [
         ("v", "f8"),  # virtual clock: steps done
         ("t", "f8"),  # when that was
-        ("kv", "f8"),  # tokens of sequences in decode
+        ("kv", "f8"),  # tokens of sequences in decode, as of t
+        ("held", "i8"),  # of those, what they came with: what a router knows, whenever it looks
         ("reserved", "f8"),  # tokens of prompts in a prefill phase
         ("phase_end", "f8"),  # virtual clock at which the phase is over
         ("extra", "f8"),  # seconds a step takes longer during the phase

@@ -153,7 +153,7 @@ def test_a_pool_without_workers_keeps_requests_at_the_door():
 
 
 def test_impatient_clients_give_up_and_try_again():
-    """Sixty at once, 30 ms each: half a second serves about sixteen; who tries again later is served, and counted once."""
+    """Sixty at once, 30 ms each: half a second serves about sixteen; who tries again is served later, counted once."""
     arrivals = np.zeros(60)
     gone = plant(arrivals, 660, 20, engine_like(timeout_s=0.5), {"prefill": 1, "decode": 1})
     again = plant(arrivals, 660, 20, engine_like(timeout_s=0.5, retries=2), {"prefill": 1, "decode": 1})
