@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden docs lock clean
+.PHONY: help setup demo test check bench golden docs tutorial lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: $(READY) ## a virtual environment with everything; leaves .venv/bin/planner
 
@@ -42,6 +42,9 @@ golden: $(READY) ## rewrite the recorded decisions after a change of the law tha
 
 docs: $(READY) ## write the generated reference pages anew
 	$(BIN)/python scripts/gen_reference.py
+
+tutorial: $(READY) ## follow docs/tutorial.md and write what its commands print now
+	$(BIN)/python scripts/run_tutorial.py
 
 lock: ## renew requirements.lock (needs uv)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
