@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from planner.core.histogram import Histogram
 
 
+FIRST_BUCKET = (0.15, 0.5, 0.85)
+"""Where in a bucket that starts at 0 its requests are taken to lie, in equal parts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """Lengths of requests as a few representative values with their shares (summing to 1)."""
@@ -32,8 +36,9 @@ class Lengths:
 def lengths_of(histogram: Histogram) -> Lengths:
     """Representative lengths of a histogram: one per bucket in use, with the true mean kept.
 
-    A bucket is represented by the geometric mean of its edges; the values are then scaled together so
-    that their mean is the exact one (sum over count), which a histogram carries beside its buckets.
+    A bucket is represented by the geometric mean of its edges, the first one (from 0) by three lengths,
+    since short requests differ most; the values are then scaled together so that their mean is the exact
+    one (sum over count), which a histogram carries beside its buckets.
 
     Raises:
         ValueError: nothing was observed.
@@ -44,10 +49,15 @@ def lengths_of(histogram: Histogram) -> Lengths:
     edges, values, shares = histogram.edges, [], []
     for i, count in enumerate(histogram.counts):
         if count > 0:
-            high = edges[i] if edges[i] != float("inf") else 2.0 * max(edges[i - 1], 1.0)
-            low = edges[i - 1] if i > 0 and edges[i - 1] > 0 else 0.25 * high
-            values.append(max(1.0, (low * high) ** 0.5))
-            shares.append(count / histogram.count)
+            share = count / histogram.count
+            low = edges[i - 1] if i > 0 else 0.0
+            high = edges[i] if edges[i] != float("inf") else 2.0 * max(low, 1.0)
+            if low > 0:
+                values.append((low * high) ** 0.5)
+                shares.append(share)
+            else:
+                values += [max(1.0, part * high) for part in FIRST_BUCKET]
+                shares += [share / len(FIRST_BUCKET)] * len(FIRST_BUCKET)
     rough = sum(v * p for v, p in zip(values, shares, strict=True))
     return Lengths(tuple(v * mean / rough for v in values), tuple(shares))
 

@@ -49,6 +49,7 @@ def decode_surface(sequences: Array, context: Array, itl_s: Array, max_kv_tokens
     Raises:
         ValueError: there are too few points, contexts or batch sizes to tell what costs what.
     """
+    sequences = np.array([float(f"{n:.6g}") for n in sequences.tolist()])  # one batch size is one, rounding or not
     _enough(sequences, context)
     measured, below = np.log(itl_s), order(sequences, context)
 
@@ -70,7 +71,7 @@ def decode_surface(sequences: Array, context: Array, itl_s: Array, max_kv_tokens
 def _enough(sequences: Array, context: Array) -> None:
     if len(sequences) < LEAST_DECODE:
         raise ValueError(f"decode has {len(sequences)} points; at least {LEAST_DECODE} are needed")
-    for what, values in (("context lengths", context), ("batch sizes", np.round(sequences, 6))):
+    for what, values in (("context lengths", context), ("batch sizes", sequences)):
         if len(np.unique(values)) < 2:
             raise ValueError(f"decode has only 1 of {what}; at least 2 are needed to tell what costs what")
 

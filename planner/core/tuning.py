@@ -32,6 +32,8 @@ LONGEST_RELAXATION_S = 30.0
 """Near its ceiling a decode pool forgets slowly; but no interval is long enough to see more than this of it."""
 LEAST_WAIT = 0.25
 """A prompt is always left this share of a mean service to wait: an SLA out of reach must not ask for infinity."""
+LEAST_SLACK = 1.5
+"""An aggregated worker's tokens are always left half a lone step for prompts, for the same reason."""
 
 # --- the price of a promise
 MISS_CAP = 3.0

@@ -84,10 +84,14 @@ class Queue:
                 return service
         return max(self.services_s)
 
+    @property
+    def mean_square(self) -> float:
+        """Mean squared service time in s²."""
+        return sum(s * s * p for s, p in zip(self.services_s, self.shares, strict=True))
+
     def spread(self, rate: float) -> float:
         """Variance of the work that arrives per second, in s²/s."""
-        square = sum(s * s * p for s, p in zip(self.services_s, self.shares, strict=True))
-        return rate * (square + (self.load.dispersion_at(rate) - 1.0) * self.mean_s**2)
+        return rate * (self.mean_square + (self.load.dispersion_at(rate) - 1.0) * self.mean_s**2)
 
     def miss(self, n: float, rate: float) -> float:
         """Share of jobs with wait + service above ``allowed_s``; beyond saturation 1 + the shortage."""
@@ -306,7 +310,7 @@ class AggregatedModel:
         free = 1.0 - busy / n
         if free <= 0.05:
             return 2.0 + (busy - 0.95 * n) / n
-        return self._late(n, rate, free) + self._too_slow(n, rate, free)
+        return self._late(n, rate, free) + self._too_slow(n, rate, free) + self._unlucky(n, rate)
 
     def busy(self, rate: float) -> float:
         """Fractional n that both kinds of work would keep busy if neither disturbed the other."""
@@ -358,6 +362,26 @@ class AggregatedModel:
     def _too_slow(self, n: float, rate: float, free: float) -> float:
         osl, spread = self.load.output_tokens.mean, self.load.dispersion_at(rate)
         return self.decoding.slow(n, free / self.slowness, rate * osl, osl, self._held(free), spread)
+
+    def _unlucky(self, n: float, rate: float) -> float:
+        """Share of requests whose tokens shared the worker with too many prompts, though the mean is fine.
+
+        OSL tokens must come within T = OSL · target. Their steps need OSL · τ of it, prompts that arrive
+        meanwhile φ · T on the mean; what those take is normal with the variance of bursts, which all
+        workers feel alike, and of the prompts that fell to this one.
+        """
+        itl = self.itl_s(n, rate)
+        if itl is None:
+            return 1.0
+        busy, target = self._prefill_busy(rate) / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self._alone_s)
+        queue = self._queue(n, rate, 0.0)
+        per_second = queue.spread(rate) / n**2 + rate / n * queue.mean_square
+        outputs, missed = self.load.output_tokens, 0.0
+        for tokens, share in zip(outputs.values, outputs.shares, strict=True):
+            within_s = tokens * target
+            spare_s = (1.0 - busy) * within_s - tokens * itl * (1.0 - busy)
+            missed += share * 0.5 * math.erfc(spare_s / math.sqrt(2.0 * per_second * within_s))
+        return missed
 
     def _late(self, n: float, rate: float, free: float) -> float:
         step = self.itl_s(n, rate)
