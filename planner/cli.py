@@ -109,7 +109,10 @@ def _missing_extra(problem: ModuleNotFoundError) -> click.ClickException | None:
     return None
 
 
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "PLANNER", "help_option_names": ["-h", "--help"]})
+_SETTINGS = {"auto_envvar_prefix": "PLANNER", "help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=LazyGroup, context_settings=_SETTINGS)
 @click.version_option(package_name="sla-planner", prog_name="planner")
 @click.option("--traceback", is_flag=True, help="Show where in the code an error arose.")
 def main(traceback: bool) -> None:

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from planner import resources
 from planner.cli import COMMANDS, main
 from planner.commands._options import written_default
-from planner.config import CompareSettings, SimulateSettings, SizeSettings
+from planner.config import CompareSettings, SimulateSettings, SizeSettings, find, load
 from planner.config.flags import Setting, settings
+from profiler.cli import main as profiler
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MADE = "<!-- made by scripts/gen_reference.py (make docs); edit the code instead -->\n"
@@ -30,12 +31,13 @@ def pages() -> dict[str, str]:
 
 def _commands() -> Iterator[str]:
     yield "# Command line\n\n```text"
-    context = click.Context(main, info_name="planner", max_content_width=110)
+    context = click.Context(main, info_name="planner", terminal_width=110)
     yield main.get_help(context) + "\n```\n"
     for name in COMMANDS:
         command = main.get_command(context, name)
         if command is not None:
             yield from _command(command, click.Context(command, info_name=name, parent=context), 2)
+    yield from _command(profiler, click.Context(profiler, info_name="profiler", terminal_width=110), 2)
     yield EXIT_CODES
 
 
@@ -96,11 +98,22 @@ def _row(one: Setting) -> str:
 
 
 def _shipped() -> Iterator[str]:
-    yield "# Shipped by name\n"
-    for kind in ("profiles", "scenarios", "traffic"):
-        yield f"## {kind}\n"
-        yield from (f"- `{found}`" for found in resources.names(kind))
-        yield ""
+    yield "# Shipped by name\n\nFound wherever the package is installed; see `data/SOURCES.md` for where it is from.\n"
+    yield "## Profiles\n\nFor `--profile`; `profiler show NAME` tells where its figures are from.\n"
+    yield from (f"- `{_name(file)}`" for file in resources.names("profiles"))
+    yield "\n## Scenarios\n\nFor `planner simulate NAME` and `planner compare NAME`.\n"
+    yield from (f"- `{_name(file)}`: {_described(_name(file))}" for file in resources.names("scenarios"))
+    yield "\n## Traffic\n\nFor `--traffic` and `--lengths`; `planner data list` has more to fetch.\n"
+    yield from (f"- `{_name(file)}`" for file in resources.names("traffic"))
+    yield ""
+
+
+def _name(file: str) -> str:
+    return file.partition(".")[0]
+
+
+def _described(scenario: str) -> str:
+    return load(SimulateSettings, find(scenario), {}).description
 
 
 def drifted() -> list[str]:
