@@ -7,7 +7,6 @@ at every other step — and answers with a decision that says why.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -92,8 +91,7 @@ def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason
 def _due(policy: Policy, state: PlannerState, at: float) -> bool:
     """A full decision is due once in every interval of the epoch's grid."""
     assert state.decided_at is not None  # set by the first observation
-    slot = math.floor(at / policy.interval_s + 1e-9)
-    return slot > math.floor(state.decided_at / policy.interval_s + 1e-9)
+    return policy.slot_s(at) > policy.slot_s(state.decided_at)
 
 
 def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerState:

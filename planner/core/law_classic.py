@@ -70,7 +70,7 @@ def _taught(policy: Policy, state: PlannerState, at: float, window: Window) -> P
         old = state.predictors.get(name)
         predictors[name] = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
         scaled = value * policy.interval_s / window.seconds if name == "requests" and value is not None else value
-        predictors[name].update(at, scaled)
+        predictors[name].update(policy.slot_s(at), scaled)
     return replace(state, predictors=predictors)
 
 

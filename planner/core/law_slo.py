@@ -86,7 +86,7 @@ def _offered(policy: Policy, state: PlannerState) -> float | None:
 def _taught(policy: Policy, state: PlannerState, at: float, rate: float | None) -> Predictor:
     old = state.predictors.get("rate")
     predictor = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
-    predictor.update(at, rate)
+    predictor.update(policy.slot_s(at), rate)
     return predictor
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from planner.core.histogram import Histogram
 
-
 FIRST_BUCKET = (0.15, 0.5, 0.85)
 """Where in a bucket that starts at 0 its requests are taken to lie, in equal parts."""
 

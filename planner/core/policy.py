@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -79,6 +80,10 @@ class Policy:
                 + ", ".join(f"{max(1, p.min_replicas)} × {p.gpus} in {p.name}" for p in self.pools)
                 + ")"
             )
+
+    def slot_s(self, at: float) -> float:
+        """The start of the interval that ``at`` lies in, on the epoch's grid; series are learnt on this grid."""
+        return math.floor(at / self.interval_s + 1e-9) * self.interval_s
 
     def pool(self, name: str) -> Pool:
         """The pool called ``name``; ``KeyError`` if there is none."""

@@ -1,0 +1,215 @@
+"""The decision as stories, and what holds for every story."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.adapters.profile_files import load as load_profile
+from planner.core.decide import decide
+from planner.core.planner import Planner
+from planner.core.saving import restored, saved
+from planner.core.state import PlannerState
+from planner.core.types import Observation, PoolReading, Reason
+from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, policy, seen
+
+FLEET = {"prefill": 2, "decode": 2}
+
+
+def fed(planner, rates, start=0.0, fleet=None, follow=True, **more):
+    """Feed one rate a tick of 5 s; the fleet asked for is there at the next tick. Returns all decisions."""
+    asked, decisions = dict(fleet or FLEET), []
+    for i, rate in enumerate(rates):
+        decisions.append(planner.step(seen(start + 5.0 * i, rate, asked, **more)))
+        if follow:
+            asked = dict(decisions[-1].replicas)
+    return decisions
+
+
+def test_missing_data_holds_what_was_asked_for():
+    """A window nobody measured is not a window without requests; what still starts must not be cancelled."""
+    planner = Planner(policy())
+    fed(planner, [40.0] * 30)
+    pools = {"prefill": PoolReading(requested=7, ready=2), "decode": PoolReading(requested=3, ready=3)}
+    decision = planner.step(Observation(1000.0, pools, None, ("prometheus: connection refused",)))
+
+    assert dict(decision.replicas) == {"prefill": 7, "decode": 3}
+    assert decision.reason is Reason.HELD_BLIND
+    assert decision.notes == ("prometheus: connection refused",)
+
+
+def test_an_hour_of_blindness_holds_for_an_hour():
+    planner = Planner(policy())
+    busy = fed(planner, [200.0] * 40)[-1].replicas
+    blind = fed(planner, [None] * 720, start=200.0, fleet=busy)
+
+    assert all(dict(d.replicas) == dict(busy) for d in blind)
+
+
+def test_zero_traffic_goes_to_the_minimum_when_the_window_has_passed():
+    """prop-5: measured idleness, not absence. Peers that divide by zero hold forever."""
+    planner = Planner(policy(pools=(replace(PREFILL, min_replicas=1), replace(DECODE, min_replicas=0))))
+    fed(planner, [100.0] * 40)
+    idle = fed(planner, [0.0] * 240, start=200.0, fleet={"prefill": 6, "decode": 3})
+
+    assert dict(idle[30].replicas) != {"prefill": 1, "decode": 0}  # inside the stabilization window
+    assert dict(idle[-1].replicas) == {"prefill": 1, "decode": 0}
+
+
+def test_a_dip_must_outlive_the_stabilization_window():
+    planner = Planner(policy(stabilization_s=300.0))
+    peak = fed(planner, [200.0] * 60)[-1].replicas["prefill"]
+    dip = fed(planner, [20.0] * 240, start=300.0, fleet={"prefill": peak, "decode": 4})
+
+    assert dip[24].replicas["prefill"] == peak  # two minutes in
+    assert dip[-1].replicas["prefill"] < peak
+
+
+@pytest.mark.parametrize("factor", [4, 16, 64])
+def test_an_overload_of_k_times_is_answered_at_once(factor):
+    """prop-8: one decision sized for what is there, within three scrapes, not k steps of +1."""
+    planner = Planner(policy())
+    fed(planner, [20.0] * 60)
+    burst = fed(planner, [20.0 * factor] * 4, start=300.0)
+    fast = [d for d in burst if d.reason in (Reason.FAST_PATH, Reason.SIZED)]
+
+    # 20 requests/s × 39.8 ms = 0.796 busy; k times that is the least that can serve it
+    assert fast[-1].replicas["prefill"] >= 0.796 * factor
+    assert max(d.at for d in fast) <= 315.0
+
+
+def test_the_fast_look_never_lowers():
+    planner = Planner(policy())
+    fed(planner, [20.0] * 60)
+    high = fed(planner, [400.0] * 4, start=300.0)
+    after = fed(planner, [20.0] * 8, start=320.0, fleet=dict(high[-1].replicas))
+
+    assert all(d.replicas["prefill"] >= high[-1].replicas["prefill"] for d in after)
+
+
+def test_a_start_that_knows_nothing_keeps_what_it_found():
+    decisions = fed(Planner(policy()), [30.0] * 20, fleet={"prefill": 9, "decode": 4})
+
+    assert all(dict(d.replicas) == {"prefill": 9, "decode": 4} for d in decisions)
+
+
+def test_an_infeasible_sla_is_said_with_the_best_reachable():
+    planner = Planner(policy(sla=replace(SLA, itl_s=0.001)))
+    decision = fed(planner, [40.0] * 30)[-6]
+    sized = [d for d in fed(planner, [40.0] * 30, start=150.0) if d.reason is Reason.INFEASIBLE]
+
+    assert sized
+    assert not sized[0].feasible
+    assert any("best reachable" in note for note in sized[0].notes)
+    assert decision is not None
+
+
+def test_queueing_is_not_mistaken_for_a_slow_engine():
+    """TTFT of two seconds with replicas busy as the profile says: the correction stays near 1."""
+    planner = Planner(policy())
+    for i in range(120):
+        # 50 requests/s × 40 ms = 2 replicas busy all the time; requests wait, the engine is as profiled
+        step = seen(5.0 * i, 50.0, {"prefill": 2, "decode": 4}, ttft=2.0)
+        pools = {**step.pools, "prefill": PoolReading(requested=2, ready=2, running=2.0, waiting=100.0)}
+        planner.step(replace(step, pools=pools))
+
+    assert planner.state.corrections["prefill"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_slow_engine_is_learnt_from_how_long_it_is_busy():
+    """The same traffic keeps 3 replicas busy instead of 2: half as slow again as profiled."""
+    planner = Planner(policy())
+    for i in range(240):
+        step = seen(5.0 * i, 50.0, {"prefill": 4, "decode": 4})
+        pools = {**step.pools, "prefill": PoolReading(requested=4, ready=4, running=3.0, waiting=0.0)}
+        planner.step(replace(step, pools=pools))
+
+    assert planner.state.corrections["prefill"] == pytest.approx(1.5, abs=0.15)
+
+
+ticks = st.lists(st.one_of(st.none(), st.floats(0.0, 3000.0)), min_size=1, max_size=40)
+bounds = st.tuples(st.integers(0, 4), st.integers(4, 40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(ticks, bounds, bounds, st.integers(2, 60), st.sampled_from(["slo", "classic"]), st.sampled_from([1, 2, 4]))
+def test_budgets_and_bounds_always_hold(rates, prefill, decode, budget, law, gpus):
+    """prop-3 and prop-10: never above the budget, never outside min and max, never to zero for want of budget."""
+    profile = load_profile("h200-llama31-8b-fp8-tp1")
+    pools = (
+        replace(PREFILL, profile=profile, min_replicas=prefill[0], max_replicas=prefill[1], gpus=gpus),
+        replace(DECODE, profile=profile, min_replicas=decode[0], max_replicas=decode[1]),
+    )
+    least = max(1, prefill[0]) * gpus + max(1, decode[0])
+    given_policy = policy(law=law, pools=pools, budget_gpus=least + budget, interval_s=10.0)
+    start = {"prefill": max(1, prefill[0]), "decode": max(1, decode[0])}
+    for decision in fed(Planner(given_policy), rates, fleet=start):
+        assert decision.replicas["prefill"] * gpus + decision.replicas["decode"] <= least + budget
+        for pool in pools:
+            assert pool.min_replicas <= decision.replicas[pool.name] <= pool.max_replicas
+            if decision.wanted[pool.name] > 0:
+                assert decision.replicas[pool.name] >= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(ticks, st.integers(1, 39))
+def test_a_saved_state_has_the_same_future(rates, cut):
+    """Through JSON text and back: the same decisions as if nothing had happened."""
+    mine = policy(predictor="default", interval_s=10.0)
+    whole = Planner(mine)
+    fed(whole, rates[:cut], follow=False)
+    text = json.dumps(saved(mine, whole.state), allow_nan=False)
+    again = Planner(mine, restored(mine, json.loads(text)))
+
+    assert again.state == whole.state or saved(mine, again.state) == saved(mine, whole.state)
+    assert fed(again, rates[cut:], start=5.0 * cut, follow=False) == fed(whole, rates[cut:], start=5.0 * cut, follow=False)
+
+
+def test_a_state_of_another_policy_is_not_taken():
+    state = saved(policy(), PlannerState())
+
+    assert restored(policy(sla=replace(SLA, ttft_s=0.3)), state) is None
+    assert restored(policy(), {**state, "schema": "sla-planner/state.v0"}) is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(ticks)
+def test_deciding_changes_nothing_it_was_given(rates):
+    """``decide`` is pure: the same state and observation give the same answer twice."""
+    mine, state = policy(predictor="default", interval_s=10.0), PlannerState()
+    for i, rate in enumerate(rates):
+        step = seen(5.0 * i, rate)
+        first, after = decide(mine, state, step)
+        second, _ = decide(mine, state, step)
+        assert first == second
+        state = after
+
+
+def test_an_aggregated_pool_is_one_pool_under_both_promises():
+    planner = Planner(policy(pools=(AGGREGATED,)))
+    decisions = fed(planner, [100.0] * 60, fleet={"aggregated": 4})
+
+    assert set(decisions[-1].replicas) == {"aggregated"}
+    assert decisions[-1].replicas["aggregated"] > 4
+
+
+def test_one_saturated_replica_out_of_many_is_seen():
+    """prop-9: the backlog by replica counts, not the mean over the pool."""
+    planner = Planner(policy())
+    fed(planner, [40.0] * 60)
+    asked = dict(planner.state.asked or FLEET)
+    step = seen(300.0, 40.0, asked)
+    waiting = tuple([4000.0] + [0.0] * (asked["prefill"] - 1))
+    pools = {
+        **step.pools,
+        "prefill": PoolReading(requested=asked["prefill"], ready=asked["prefill"], waiting=4000.0, backlog=waiting),
+    }
+    planner.step(seen(300.0, 40.0, asked))
+    decision = planner.step(replace(step, at=305.0, pools=pools))
+
+    assert decision.reason is Reason.FAST_PATH
+    assert decision.replicas["prefill"] > asked["prefill"]
