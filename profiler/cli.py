@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 bad input; 3 a part of the installation is missing.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,9 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+# Matrices here are small: threads that wait for each other on a busy machine cost a hundred times the work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMS = ("json", "npz", "configmap")
@@ -84,12 +88,15 @@ def show(profile: str, json_file: str | None, plots: Path | None) -> None:
 @_outputs
 def fit(profile: str, json_file: str | None, plots: Path | None) -> None:
     """How well the models of an engine's speed fit PROFILE, at its points and at points they have not seen."""
+    from rich.console import Console
+
     from planner.adapters.profile_files import load
     from profiler.fit import fit as fitted
     from profiler.show import fit_object, fit_tables
 
     found = load(profile)
-    answer = fitted(found)
+    with Console(stderr=True).status("making every model without each point in turn"):
+        answer = fitted(found)
     _write(fit_tables(answer, found), fit_object(answer, found), json_file)
     _draw(found, plots)
 
@@ -106,14 +113,14 @@ def _provenance_options(command: F) -> F:
 
 
 @main.command()
-@click.argument("source", metavar="PROFILE")
+@click.argument("profile")
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", "form", type=click.Choice(FORMS), help="Form of OUT  [by its name: .json, .yaml, or a directory]")
 @click.option("--prefill-gpus", type=click.IntRange(1), help="GPUs of one prefill replica.")
 @click.option("--decode-gpus", type=click.IntRange(1), help="GPUs of one decode replica.")
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 @_provenance_options
-def convert(source: str, target: Path, form: str | None, force: bool, **changes: Any) -> None:
+def convert(profile: str, target: Path, form: str | None, force: bool, **changes: Any) -> None:
     """Write PROFILE to OUT as JSON, as the npz files of NVIDIA Dynamo (a directory), or as their ConfigMap."""
     from planner.adapters.profile_files import load, save
 
@@ -121,13 +128,12 @@ def convert(source: str, target: Path, form: str | None, force: bool, **changes:
         raise ValueError(f"{target} is there already; --force overwrites it")
     known = {key: value for key, value in changes.items() if value is not None}
     own = {key: known.pop(key) for key in ("name", "prefill_gpus", "decode_gpus") if key in known}
-    profile = load(source)
-    profile = replace(profile, provenance=replace(profile.provenance, **known), **own)
-    save(
-        profile, target, form or {".json": "json", ".yaml": "configmap", ".yml": "configmap"}.get(target.suffix, "npz")
-    )
-    counts = f"{len(profile.prefill_points)} prefill and {len(profile.decode_points)} decode points"
-    click.echo(f"{target}: {profile.name}, {counts}")
+    found = load(profile)
+    found = replace(found, provenance=replace(found.provenance, **known), **own)
+    by_name = {".json": "json", ".yaml": "configmap", ".yml": "configmap"}
+    save(found, target, form or by_name.get(target.suffix, "npz"))
+    counts = f"{len(found.prefill_points)} prefill and {len(found.decode_points)} decode points"
+    click.echo(f"{target}: {found.name}, {counts}")
 
 
 def _write(tables: RenderableType, data: dict[str, Any], json_file: str | None) -> None:

@@ -74,7 +74,7 @@ class _Phase:
 
 
 def fit(profile: Profile) -> ProfileFit:
-    """Compare the models; a few seconds, most of them imports."""
+    """Compare the models; some seconds, most of them the peer's cubic surfaces."""
     return ProfileFit(profile.name, _prefill(profile), _decode(profile))
 
 
@@ -124,8 +124,8 @@ def _decode(profile: Profile) -> tuple[ModelFit, ...]:
         return lambda i: surface.itl_s(held[i], context[i])
 
     def cubic(some: Sequence[int]) -> Model:
-        known = [points[k] for k in some]
-        return lambda i: itl_at(known, usage[i], context[i])  # the peer reads at the KV usage that was offered
+        known = itl_at([points[k] for k in some], usage, context)  # the peer reads at the KV usage that was offered
+        return lambda i: float(known[i])
 
     def step_time(some: Sequence[int]) -> Model:
         k = list(some)

@@ -141,7 +141,7 @@ def _arrays(directory: Path, part: str) -> dict[str, Any]:
         data = _json(found.read_text(), found)
         return dict(data) if isinstance(data, Mapping) else {}
     try:
-        with np.load(found, allow_pickle=False) as arrays:
+        with found.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as problem:
         raise ProfileError(str(found), [f"not an npz file of numbers: {problem}"]) from None

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, TypeGuard
 
 from planner.core.profile_build import LEAST_DECODE, LEAST_PREFILL
-from planner.core.profiles import DecodePoint, PrefillPoint
+from planner.core.profiles import DecodePoint, PrefillPoint, sequences_of
 
 SLOWEST_TTFT_S = 5.0
 """No engine needs longer for its shortest profiled prompt; a larger number is in milliseconds."""
@@ -84,7 +84,7 @@ def _decode_doubts(points: Sequence[DecodePoint], max_kv_tokens: float | None, g
         yield f"decode has {len(points)} points; at least {LEAST_DECODE} are needed"
     elif len({p.context_tokens for p in points}) < 2:
         yield "decode has a single context length; at least 2 are needed to tell what context costs"
-    elif len({p.kv_usage * (max_kv_tokens or 1.0) / p.context_tokens for p in points}) < 2:
+    elif max_kv_tokens and len({f"{sequences_of(p, max_kv_tokens, gpus):.6g}" for p in points}) < 2:
         yield "decode has a single batch size; at least 2 are needed to tell what a sequence costs"
     if not points:
         return

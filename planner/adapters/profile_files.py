@@ -163,11 +163,9 @@ def _provenance(data: Any, problems: list[str]) -> Provenance | None:
 def _gpus(value: Any, problems: list[str]) -> dict[str, int]:
     """GPUs of one replica by role, from one number for both or from one each."""
     each = value if isinstance(value, Mapping) else dict.fromkeys(_GPUS, value)
-    for role in sorted({*each, *_GPUS}):
-        if role not in _GPUS:
-            problems.append(f"gpus_per_replica: unknown key {role!r}; known are {', '.join(_GPUS)}")
-        elif isinstance(each.get(role), bool) or not isinstance(each.get(role), int) or each[role] < 1:
-            problems.append(
-                f"gpus_per_replica of {role} is {each.get(role)!r}; it must be a whole number of at least 1"
-            )
-    return {role: each[role] if isinstance(each.get(role), int) else 1 for role in _GPUS}
+    odd = [role for role in each if role not in _GPUS]
+    bad = [role for role in _GPUS if not is_number(each.get(role)) or each[role] < 1 or each[role] % 1]
+    problems += [f"gpus_per_replica: unknown key {role!r}; known are {', '.join(_GPUS)}" for role in odd]
+    for role in bad:
+        problems.append(f"gpus_per_replica of {role} is {each.get(role)!r}; it must be a whole number of at least 1")
+    return {role: 1 if role in bad else int(each[role]) for role in _GPUS}

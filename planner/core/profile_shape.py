@@ -41,7 +41,8 @@ class PrefillShape:
     def fitted(cls, isl: Array, seconds: Array) -> PrefillShape:
         """The shape nearest to the points in relative squares, no term negative."""
         a, b, c = nonnegative_fit(np.column_stack([np.ones_like(isl), isl, isl * isl]), seconds)
-        return cls(a, max(b, FAINT * float(np.median(seconds)) / float(isl.max())), c)
+        faint = FAINT * float(np.median(seconds))
+        return cls(max(a, faint), max(b, faint / float(isl.max())), c)
 
     def at(self, tokens: Array) -> Array:
         """Seconds for prompts of ``tokens``."""
@@ -73,7 +74,7 @@ class DecodeShape:
         held = sequences * context
         a, b, c = nonnegative_fit(np.column_stack([np.ones_like(held), sequences, held]), seconds)
         faint = FAINT * float(np.median(seconds))
-        return cls(a, max(b, faint / float(sequences.max())), max(c, faint / float(held.max())))
+        return cls(max(a, faint), max(b, faint / float(sequences.max())), max(c, faint / float(held.max())))
 
     def at(self, sequences: Array, context: Array) -> Array:
         """Seconds of a step that ``sequences`` with that mean context share."""
