@@ -13,10 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner import cli
-from planner.commands._options import given, parsed, settings_options
+from planner.commands._options import DURATION, given, settings_options
 from planner.config import SimulateSettings
 from planner.ports import SourceError, TargetError
-from planner.units import duration_s
 
 HEAVY = {"numpy", "scipy", "numba", "pydantic", "matplotlib", "pandas", "rich", "yaml", "planner.config"}
 
@@ -121,7 +120,7 @@ def test_extras_are_those_of_the_package(checkout: Path) -> None:
 
 @click.command()
 @settings_options(SimulateSettings)
-@click.option("--every", callback=parsed(duration_s))
+@click.option("--every", type=DURATION)
 def probe(every: float | None, **values: str) -> None:
     click.echo(f"{every} {sorted(given(SimulateSettings, values).items())}")
 

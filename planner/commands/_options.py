@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,24 +11,33 @@ from pydantic import BaseModel
 
 from planner import resources
 from planner.config.flags import Setting, flags
+from planner.units import duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]  # generic in newer stubs only
+else:
+    _Type = click.ParamType
 
 
-def parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
-    """A callback for options that are no settings: ``parse`` reads the text, its ``ValueError`` is shown.
+class Parsed(_Type):
+    """A value that is read by a function of ours, whose ``ValueError`` is shown to the user."""
 
-    ``click.option("--every", metavar="DURATION", callback=parsed(duration_s))``
-    """
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
 
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> T | None:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; a default that is no text stays what it is."""
+        if not isinstance(value, str):
+            return value
         try:
-            return None if value is None else parse(value)
+            return self._parse(value)
         except ValueError as problem:
-            raise click.BadParameter(str(problem), ctx, param) from None
+            self.fail(str(problem), param, ctx)
 
-    return callback
+
+DURATION = Parsed("duration", duration_s)
+"""Seconds, for options that are no settings: ``--bin 3m``."""
 
 
 def settings_options(model: type[BaseModel]) -> Callable[[F], F]:
