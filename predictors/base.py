@@ -38,9 +38,11 @@ class Gridded:
         slot = round(at / self.step_s)
         if self.slot is not None and slot <= self.slot:
             raise ValueError(f"update at {at:g} s falls into a step of {self.step_s:g} s that was learnt already")
-        skipped = 0 if self.slot is None else slot - self.slot - 1
+        if self.slot is not None:
+            for missed in range(self.slot + 1, slot):
+                self.update(missed * self.step_s, None)  # a skipped step is a gap like any other
         self.slot = slot
-        self._learn(value, skipped)
+        self._learn(value)
 
     def predict(self, steps: int) -> Forecast | None:
         """The value ``steps`` ahead."""
@@ -54,7 +56,7 @@ class Gridded:
         means = self._means(steps)
         return None if means is None else [Forecast(h, max(0.0, m), {}) for h, m in enumerate(means, start=1)]
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         raise NotImplementedError
 
     def _means(self, steps: int) -> list[float] | None:

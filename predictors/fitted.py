@@ -31,8 +31,7 @@ class Fitted(Gridded):
         self.model: dict[str, Any] | None = None
         self.since_fit = 0
 
-    def _learn(self, value: float | None, skipped: int) -> None:
-        self.history.extend([None] * min(skipped, self.KEEP))
+    def _learn(self, value: float | None) -> None:
         self.history.append(value)
         if len(self.history) > self.KEEP + 32:
             del self.history[: -self.KEEP]

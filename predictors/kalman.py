@@ -33,7 +33,7 @@ class Kalman(Gridded):
         self.scales = [0.0] * len(RATIOS)  # observation variance, estimated
         self.scores = [0.0] * len(RATIOS)
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         if not self.states:
             if value is not None:
                 self.states = [[value, 0.0] for _ in RATIOS]
@@ -41,8 +41,6 @@ class Kalman(Gridded):
                 self.scales = [max(1e-9, 0.01 * value * value)] * len(RATIOS)
             return
         for i, ratio in enumerate(RATIOS):
-            for _ in range(min(skipped, 60)):
-                self._predict_one(i, ratio)
             self._predict_one(i, ratio)
             if value is not None:
                 self._correct(i, value)

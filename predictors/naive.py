@@ -19,7 +19,7 @@ class Constant(Gridded):
         super().__init__(step_s)
         self.last: float | None = None
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         self.last = self.last if value is None else value
 
     def _means(self, steps: int) -> list[float] | None:
@@ -46,8 +46,7 @@ class SeasonalNaive(Gridded):
     def options(self) -> dict[str, Any]:
         return {"season_s": self.season * self.step_s, "by_ratio": self.by_ratio}
 
-    def _learn(self, value: float | None, skipped: int) -> None:
-        self.history.extend([None] * min(skipped, self.season + 1))
+    def _learn(self, value: float | None) -> None:
         self.history.append(value)
         if len(self.history) > self.season + 16:
             del self.history[: -(self.season + 1)]

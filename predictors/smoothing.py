@@ -26,7 +26,7 @@ class Ewma(Gridded):
     def options(self) -> dict[str, Any]:
         return {"alpha": self.alpha}
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         if value is not None:
             self.level = value if self.level is None else self.level + self.alpha * (value - self.level)
 
@@ -45,7 +45,7 @@ class SimpleSmoothing(Gridded):
         self.levels: list[float] = []
         self.losses = [0.0] * len(ALPHAS)
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         if value is None:
             return
         if not self.levels:
@@ -78,7 +78,7 @@ class DampedHolt(Gridded):
     def options(self) -> dict[str, Any]:
         return {"alpha": self.alpha, "beta": self.beta, "phi": self.phi}
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         if value is None:
             return
         if self.level is None:

@@ -28,7 +28,7 @@ class Log1p(Gridded):
         super().update(at, value)
         self.inner.update(at, None if value is None else math.log1p(value))
 
-    def _learn(self, value: float | None, skipped: int) -> None:
+    def _learn(self, value: float | None) -> None:
         """The inner predictor has its own door."""
 
     def _means(self, steps: int) -> list[float] | None:
@@ -67,9 +67,7 @@ class Blend(Gridded):
         said = [member._means(self.horizon) for member in self.members]
         self.pending.append(None if any(s is None for s in said) else [max(0.0, s[-1]) for s in said if s])
 
-    def _learn(self, value: float | None, skipped: int) -> None:
-        for _ in range(min(skipped, self.horizon)):
-            self.pending.append(None)
+    def _learn(self, value: float | None) -> None:
         due = self.pending.pop(0) if len(self.pending) >= self.horizon else None
         del self.pending[: -self.horizon]
         if value is None or due is None:
@@ -130,8 +128,7 @@ class Conformal(Gridded):
         self.inner.update(at, value)
         self.pending.append(self.inner._means(self.HORIZONS))
 
-    def _learn(self, value: float | None, skipped: int) -> None:
-        self.pending.extend([None] * min(skipped, self.HORIZONS))
+    def _learn(self, value: float | None) -> None:
         del self.pending[: -self.HORIZONS]
         if value is None:
             return
