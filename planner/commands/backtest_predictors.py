@@ -25,7 +25,7 @@ SCHEMA = "sla-planner/predictor-backtest.v1"
     "--predictors",
     default="constant,ses,holt,kalman,default",
     show_default=True,
-    help=f"Names, of {', '.join(BUILDERS)} and calibrated+ any of them. arima and prophet are fitted again and again: slow.",
+    help=f"Names, of {', '.join(BUILDERS)} and calibrated+ any of them. Fits make arima and prophet slow.",
 )
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), help="FILE, or -.")
 def command(series: str, bin_s: float, horizon: int, predictors: str, target: Path | None) -> None:
@@ -62,7 +62,7 @@ def series_of(source: str, bin_s: float) -> list[float | None]:
     from planner.simulation.traffic.sources import locate
 
     curve = read_rates(locate(source)).curve
-    return [float(v) for v in curve.expected(bin_s * np.arange(math.floor(curve.end_s / bin_s) + 1))]
+    return [float(v) for v in curve.expected(bin_s * np.arange(math.floor(curve.end_s / bin_s) + 1, dtype=np.float64))]
 
 
 def _write(series: str, bin_s: float, scores: dict[str, list[Score]], target: Path | None) -> None:

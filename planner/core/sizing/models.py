@@ -61,14 +61,18 @@ class Queue:
     shares: tuple[float, ...]
     allowed_s: float  # wait + service
     load: Load
+    mean_s: float  # of the services
+    mean_square: float  # of the services, s²
 
     # A job whose service leaves (almost) no time to wait is sized as if it left ``LEAST_WAIT`` of a mean
     # service: nobody can be faster than alone, and the answer stays monotone in the target.
 
-    @property
-    def mean_s(self) -> float:
-        """Mean service time in seconds."""
-        return sum(s * p for s, p in zip(self.services_s, self.shares, strict=True))
+    @classmethod
+    def of(cls, services_s: tuple[float, ...], shares: tuple[float, ...], allowed_s: float, load: Load) -> Queue:
+        """The queue with its moments."""
+        weighted = [s * p for s, p in zip(services_s, shares, strict=True)]
+        square = sum(w * s for w, s in zip(weighted, services_s, strict=True))
+        return cls(services_s, shares, allowed_s, load, sum(weighted), square)
 
     @property
     def hopeless(self) -> float:
@@ -84,11 +88,6 @@ class Queue:
                 return service
         return max(self.services_s)
 
-    @property
-    def mean_square(self) -> float:
-        """Mean squared service time in s²."""
-        return sum(s * s * p for s, p in zip(self.services_s, self.shares, strict=True))
-
     def spread(self, rate: float) -> float:
         """Variance of the work that arrives per second, in s²/s."""
         return rate * (self.mean_square + (self.load.dispersion_at(rate) - 1.0) * self.mean_s**2)
@@ -101,10 +100,13 @@ class Queue:
         if n <= busy:
             return 1.0 + (busy - n) / max(n, 1e-9)
         decay = 2.0 * (n - busy) * n / self.spread(rate)
-        least = tuning.LEAST_WAIT * self.mean_s
+        least, allowed = tuning.LEAST_WAIT * self.mean_s, self.allowed_s
         late = 0.0
         for service, share in zip(self.services_s, self.shares, strict=True):
-            late += share * math.exp(-_flattened(decay * max(least, self.allowed_s - service)))
+            theta = decay * max(least, allowed - service)
+            if theta > tuning.TAIL_KNEE:  # finite bursts make the tail fall more slowly
+                theta = tuning.TAIL_KNEE + tuning.TAIL_SLOPE * (theta - tuning.TAIL_KNEE)
+            late += share * math.exp(-theta)
         return late
 
     def wait_s(self, n: float, rate: float) -> float | None:
@@ -114,12 +116,6 @@ class Queue:
             return None
         waits = (busy / n) ** math.sqrt(2.0 * (n + 1.0) - 1.0) if self.load.dispersion <= 1.0 else busy / n
         return waits * self.spread(rate) / (2.0 * n * (n - busy))
-
-
-def _flattened(theta: float) -> float:
-    """Exponent of the wait tail, falling more slowly beyond the knee."""
-    knee = tuning.TAIL_KNEE
-    return theta if theta <= knee else knee + tuning.TAIL_SLOPE * (theta - knee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,8 @@ class PrefillModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         curve = pool.profile.prefill
         services = tuple(slowness * curve.service_s(tokens) for tokens in load.input_tokens.values)
-        return cls(pool, sla, load, Queue(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load))
+        queue = Queue.of(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load)
+        return cls(pool, sla, load, queue)
 
     def miss(self, n: float, rate: float) -> float:
         return self.queue.miss(n, rate)
@@ -211,6 +208,13 @@ class Decoding:
         slope = (speeds[i] - speeds[i - 1]) / (self.sequences[i] - self.sequences[i - 1])
         return self.sequences[i - 1] + (tokens_per_s - speeds[i - 1]) / slope, slope
 
+    def itl_s(self, tokens_per_s: float, free: float) -> float | None:
+        """ITL in seconds of a replica that gives ``free`` of its time to decode (Little's law: N over throughput)."""
+        point = self.in_flight(tokens_per_s / free) if free > 0 else None
+        if point is None:
+            return None
+        return max(point[0], 1.0) / max(tokens_per_s, self.tokens_per_s[0] * free)
+
     def slow(self, n: float, free: float, tokens_per_s: float, osl: float, held: float, dispersion: float) -> float:
         """Share of requests whose ITL is above what ``held`` sequences a replica have: P(N > n · held).
 
@@ -242,46 +246,40 @@ class DecodeModel:
     load: Load
     slowness: float
     decoding: Decoding
+    alone_s: float  # ITL of a single sequence: the best reachable
+    held: float  # sequences of a replica as full as the target allows
+    tokens: float  # mean output of a request
 
     @classmethod
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> DecodeModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
-        return cls(pool, sla, load, slowness, Decoding.of(pool.profile.decode, load.context_tokens))
+        decoding = Decoding.of(pool.profile.decode, load.context_tokens)
+        alone = slowness * pool.profile.decode.itl_s(1.0, load.context_tokens)
+        held = decoding.within(max(sla.itl_s, alone) / slowness)
+        return cls(pool, sla, load, slowness, decoding, alone, held, load.output_tokens.mean)
 
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
             return 0.0
-        osl = self.load.output_tokens.mean
-        held = self.decoding.within(self._target_s / self.slowness)
-        return self.decoding.slow(n, 1.0 / self.slowness, rate * osl, osl, held, self.load.dispersion_at(rate))
+        burst = self.load.dispersion_at(rate)
+        return self.decoding.slow(n, 1.0 / self.slowness, rate * self.tokens, self.tokens, self.held, burst)
 
     def busy(self, rate: float) -> float:
-        held = self.decoding.within(self._target_s / self.slowness)
-        return rate * self.load.output_tokens.mean * self.slowness / self.decoding.best(held)
+        return rate * self.tokens * self.slowness / self.decoding.best(self.held)
 
     def ttft_s(self, n: float, rate: float) -> float | None:
         return None
 
     def itl_s(self, n: float, rate: float) -> float | None:
-        per_replica = rate * self.load.output_tokens.mean / max(n, 1e-9)
-        return _step_s(self.pool, self.slowness, per_replica, self.load.context_tokens, 0.0)
-
-    @property
-    def _target_s(self) -> float:
-        """The ITL aimed for: the SLA's, or the best reachable."""
-        return max(self.sla.itl_s, self._alone_s)
-
-    @property
-    def _alone_s(self) -> float:
-        return self.slowness * self.pool.profile.decode.itl_s(1.0, self.load.context_tokens)
+        return self.decoding.itl_s(rate * self.tokens / max(n, 1e-9), 1.0 / self.slowness)
 
     @property
     def hopeless(self) -> float:
-        return 1.0 if self._alone_s > self.sla.itl_s else 0.0
+        return 1.0 if self.alone_s > self.sla.itl_s else 0.0
 
     @property
     def reachable(self) -> tuple[str, float, float] | None:
-        return ("ITL", self.sla.itl_s, self._alone_s) if self._alone_s > self.sla.itl_s else None
+        return ("ITL", self.sla.itl_s, self.alone_s) if self.alone_s > self.sla.itl_s else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,129 +295,89 @@ class AggregatedModel:
     load: Load
     slowness: float
     decoding: Decoding
+    alone_s: float  # ITL of a single sequence without prompts: the best reachable
+    prompts: Queue  # the prompts' own work, whatever the steps add
+    tokens: float  # mean output of a request
 
     @classmethod
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> AggregatedModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
-        return cls(pool, sla, load, slowness, Decoding.of(pool.profile.decode, load.context_tokens))
+        alone = slowness * pool.profile.decode.itl_s(1.0, load.context_tokens)
+        lengths = load.input_tokens
+        services = tuple(slowness * pool.profile.prefill.service_s(tokens) for tokens in lengths.values)
+        prompts = Queue.of(services, lengths.shares, sla.ttft_s - 1.5 * alone, load)
+        decoding = Decoding.of(pool.profile.decode, load.context_tokens)
+        return cls(pool, sla, load, slowness, decoding, alone, prompts, load.output_tokens.mean)
 
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
             return 0.0
-        busy = self._prefill_busy(rate)
+        busy = rate * self.prompts.mean_s
         free = 1.0 - busy / n
         if free <= 0.05:
             return 2.0 + (busy - 0.95 * n) / n
-        return self._late(n, rate, free) + self._too_slow(n, rate, free) + self._unlucky(n, rate)
+        itl = self.itl_s(n, rate)
+        slow = self.decoding.slow(
+            n, free / self.slowness, rate * self.tokens, self.tokens, self._held(free), self.load.dispersion_at(rate)
+        )
+        if itl is None:
+            return 1.0 + slow + self._waiting(max(self.sla.itl_s, self.alone_s) * free).miss(n, rate)
+        return slow + self._unlucky(n, rate, itl * free) + self._waiting(itl * free).miss(n, rate)
 
     def busy(self, rate: float) -> float:
         """Fractional n that both kinds of work would keep busy if neither disturbed the other."""
-        tokens = rate * self.load.output_tokens.mean
-        return self._prefill_busy(rate) + tokens * self.slowness / self.decoding.best(self._held(1.0))
+        return rate * (self.prompts.mean_s + self.tokens * self.slowness / self.decoding.best(self._held(1.0)))
 
     def ttft_s(self, n: float, rate: float) -> float | None:
         step = self.itl_s(n, rate)
         if step is None:
             return None
-        queue = self._queue(n, rate, step)
+        queue = self._waiting(step)
         wait = queue.wait_s(n, rate)
         return None if wait is None else wait + queue.mean_s + 0.5 * step
 
     def itl_s(self, n: float, rate: float) -> float | None:
-        per_replica = rate * self.load.output_tokens.mean / max(n, 1e-9)
-        share = self._prefill_busy(rate) / max(n, 1e-9)
-        return _step_s(self.pool, self.slowness, per_replica, self.load.context_tokens, share)
+        free = 1.0 - rate * self.prompts.mean_s / max(n, 1e-9)
+        return self.decoding.itl_s(rate * self.tokens / max(n, 1e-9), free / self.slowness)
 
     @property
     def hopeless(self) -> float:
-        if self._alone_s > self.sla.itl_s:
-            return 1.0
-        return self._queue(1.0, 0.0, self._alone_s).hopeless
+        return 1.0 if self.alone_s > self.sla.itl_s else self._waiting(self.alone_s).hopeless
 
     @property
     def reachable(self) -> tuple[str, float, float] | None:
-        if self._alone_s > self.sla.itl_s:
-            return ("ITL", self.sla.itl_s, self._alone_s)
-        best = self._queue(1.0, 0.0, self._alone_s).within(self.sla.goal) + 1.5 * self._alone_s
+        if self.alone_s > self.sla.itl_s:
+            return ("ITL", self.sla.itl_s, self.alone_s)
+        best = self._waiting(self.alone_s).within(self.sla.goal) + 1.5 * self.alone_s
         return ("TTFT", self.sla.ttft_s, best) if best > self.sla.ttft_s else None
-
-    @property
-    def _alone_s(self) -> float:
-        return self.slowness * self.pool.profile.decode.itl_s(1.0, self.load.context_tokens)
 
     def _held(self, free: float) -> float:
         """Sequences of a replica that has ``free`` of its time for decode."""
-        return self.decoding.within(max(self.sla.itl_s, self._alone_s) * free / self.slowness)
+        return self.decoding.within(max(self.sla.itl_s, self.alone_s) * free / self.slowness)
 
-    def _services(self) -> tuple[float, ...]:
-        curve = self.pool.profile.prefill
-        return tuple(self.slowness * curve.service_s(tokens) for tokens in self.load.input_tokens.values)
-
-    def _prefill_busy(self, rate: float) -> float:
-        shares = self.load.input_tokens.shares
-        return rate * sum(s * p for s, p in zip(self._services(), shares, strict=True))
-
-    def _too_slow(self, n: float, rate: float, free: float) -> float:
-        osl, spread = self.load.output_tokens.mean, self.load.dispersion_at(rate)
-        return self.decoding.slow(n, free / self.slowness, rate * osl, osl, self._held(free), spread)
-
-    def _unlucky(self, n: float, rate: float) -> float:
+    def _unlucky(self, n: float, rate: float, step_s: float) -> float:
         """Share of requests whose tokens shared the worker with too many prompts, though the mean is fine.
 
-        OSL tokens must come within T = OSL · target. Their steps need OSL · τ of it, prompts that arrive
-        meanwhile φ · T on the mean; what those take is normal with the variance of bursts, which all
+        OSL tokens must come within T = OSL · target. Their steps need OSL · τ of it (``step_s``), prompts that
+        arrive meanwhile φ · T on the mean; what those take is normal with the variance of bursts, which all
         workers feel alike, and of the prompts that fell to this one.
         """
-        itl = self.itl_s(n, rate)
-        if itl is None:
-            return 1.0
-        busy, target = self._prefill_busy(rate) / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self._alone_s)
-        queue = self._queue(n, rate, 0.0)
-        per_second = queue.spread(rate) / n**2 + rate / n * queue.mean_square
+        busy, target = rate * self.prompts.mean_s / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self.alone_s)
+        per_second = self.prompts.spread(rate) / n**2 + rate / n * self.prompts.mean_square
         outputs, missed = self.load.output_tokens, 0.0
         for tokens, share in zip(outputs.values, outputs.shares, strict=True):
             within_s = tokens * target
-            spare_s = (1.0 - busy) * within_s - tokens * itl * (1.0 - busy)
+            spare_s = (1.0 - busy) * within_s - tokens * step_s
             missed += share * 0.5 * math.erfc(spare_s / math.sqrt(2.0 * per_second * within_s))
         return missed
 
-    def _late(self, n: float, rate: float, free: float) -> float:
-        step = self.itl_s(n, rate)
-        decode = max(self.sla.itl_s, self._alone_s) if step is None else step
-        return self._queue(n, rate, decode * free).miss(n, rate)
-
-    def _queue(self, n: float, rate: float, step_s: float) -> Queue:
-        """Prompts waiting for chunks; each chunk also carries a decode step."""
-        lengths = self.load.input_tokens
+    def _waiting(self, step_s: float) -> Queue:
+        """Prompts waiting for chunks; each chunk also carries a decode step of ``step_s``."""
         services = tuple(
             s + step_s * tokens / self.pool.chunk_tokens
-            for s, tokens in zip(self._services(), lengths.values, strict=True)
+            for s, tokens in zip(self.prompts.services_s, self.load.input_tokens.values, strict=True)
         )
-        return Queue(services, lengths.shares, self.sla.ttft_s - 1.5 * step_s, self.load)
-
-
-def _step_s(pool: Pool, slowness: float, tokens_per_s: float, context: float, prefill_share: float) -> float | None:
-    """Fixed point of Little's law: the step time τ with τ = slowness · itl(tokens_per_s · τ / (1 − φ)) seen as ITL.
-
-    Solved by bisection between the step of one sequence and 2 s; ``None`` when tokens come faster than they go.
-    """
-    free = 1.0 - prefill_share
-    if free <= 0:
-        return None
-    surface = pool.profile.decode
-
-    def excess(itl: float) -> float:
-        return slowness * surface.itl_s(max(1.0, tokens_per_s * itl), context) / free - itl
-
-    low, high = slowness * surface.itl_s(1.0, context) / free, 2.0
-    if excess(low) <= 0:
-        return low
-    if excess(high) > 0:
-        return None
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return high
+        return Queue.of(services, self.prompts.shares, self.sla.ttft_s - 1.5 * step_s, self.load)
 
 
 def model_of(pool: Pool, sla: Sla, load: Load, slowness: float) -> PoolModel:

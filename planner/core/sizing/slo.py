@@ -22,6 +22,9 @@ from planner.core.types import Expected
 MOST = 1_000_000
 """No pool is ever sized beyond this; an SLA out of reach ends here at the latest."""
 
+PRECISION = 0.02
+"""Of the fractional replicas at which a price is taken: it is averaged over hours anyway."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -85,7 +88,14 @@ def smallest(model: PoolModel, load: Load, share: float) -> int:
     """
     if load.mean_rate <= 0:
         return 0
-    return max(1, math.ceil(_fractional(model, load, share) - 1e-6))
+    allowed = share * load.mean_rate
+    low, high = 0, max(1, math.ceil(model.busy(load.mean_rate)))
+    while missed_per_s(model, load, float(high)) > allowed and high < MOST:
+        low, high = high, high + max(1, high // 4)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if missed_per_s(model, load, float(middle)) > allowed else (low, middle)
+    return high
 
 
 def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
@@ -136,12 +146,10 @@ def _fractional(model: PoolModel, load: Load, share: float) -> float:
     """Replicas, fractional, where expected misses come down to ``share``."""
     rate = load.mean_rate
     allowed = share * rate
-    low, high = 0.0, max(1.0, 1.5 * model.busy(max(load.rates)))
+    low, high = 0.0, max(1.0, model.busy(rate))
     while missed_per_s(model, load, high) > allowed and high < MOST:
-        low, high = high, 2.0 * high
-    for _ in range(24):
+        low, high = high, 1.3 * high
+    while high - low > PRECISION * high:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if missed_per_s(model, load, middle) > allowed else (low, middle)
-        if high - low < 1e-3 * high:
-            break
     return min(high, float(MOST))

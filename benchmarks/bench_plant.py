@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import resource
 import time
-from dataclasses import replace
 
-from planner import config, wiring
+from planner import config
 from planner.commands._runs import built
 from planner.config import SimulateSettings
 from planner.core.buckets import DYNAMO_BUCKETS
@@ -18,15 +17,19 @@ def main() -> None:
         settings = config.load(
             SimulateSettings,
             config.find("conv-day"),
-            {"traffic.from": "2d", "traffic.to": "2d4h", "mode": mode},
+            {"traffic.from": "2d", "traffic.to": "52h", "mode": mode},
         )
         _profile, world = built(settings)
         traffic = world.traffic
         for _ in range(2):  # the first may compile
             plant = Plant(
-                traffic.arrivals_s, traffic.input_tokens, traffic.output_tokens, replace(wiring.plant_of(settings, _profile)),
-                world.pools, DYNAMO_BUCKETS,
-            )  # fmt: skip
+                traffic.arrivals_s,
+                traffic.input_tokens,
+                traffic.output_tokens,
+                world.plant,
+                world.pools,
+                DYNAMO_BUCKETS,
+            )
             for pool, count in fleet.items():
                 plant.add_many(pool, count)
             started = time.perf_counter()

@@ -38,8 +38,10 @@ def main() -> None:
             if score.steps == 3:
                 ratios.append(ratio)
             coverage = "–" if score.coverage is None else f"{score.coverage:.3f}"
-            print(f"{name:30s} {score.steps} ahead: WAPE {score.wape:.4f} ({ratio:.3f} of constant), q0.9 covers {coverage}"
-                  f" of {score.origins:,}")  # fmt: skip
+            print(
+                f"{name:30s} {score.steps} ahead: WAPE {score.wape:.4f} ({ratio:.3f} of constant), "
+                f"q0.9 covers {coverage} of {score.origins:,}"
+            )
     print(f"geometric mean three steps ahead: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.4f} of constant")
     predictor = make("default", STEP_S)
     started = time.perf_counter()
