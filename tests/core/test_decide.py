@@ -166,7 +166,9 @@ def test_a_saved_state_has_the_same_future(rates, cut):
     again = Planner(mine, restored(mine, json.loads(text)))
 
     assert again.state == whole.state or saved(mine, again.state) == saved(mine, whole.state)
-    assert fed(again, rates[cut:], start=5.0 * cut, follow=False) == fed(whole, rates[cut:], start=5.0 * cut, follow=False)
+    assert fed(again, rates[cut:], start=5.0 * cut, follow=False) == fed(
+        whole, rates[cut:], start=5.0 * cut, follow=False
+    )
 
 
 def test_a_state_of_another_policy_is_not_taken():
