@@ -46,9 +46,9 @@ docs: $(READY) ## write the generated reference pages anew
 tutorial: $(READY) ## follow docs/tutorial.md and write what its commands print now
 	$(BIN)/python scripts/run_tutorial.py
 
-lock: ## renew requirements.lock (needs uv)
+lock: ## add what is new to requirements.lock (needs uv); make lock LOCK=--upgrade renews everything
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --upgrade --extra dev pyproject.toml --output-file requirements.lock
+		--no-emit-index-url $(LOCK) --extra dev pyproject.toml --output-file requirements.lock
 
 clean: ## remove what was made, but not the virtual environment
 	rm -rf build dist demo-out .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

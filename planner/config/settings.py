@@ -24,11 +24,13 @@ def setting(description: str, default: Any = ..., *, flag: str | None = None, **
     return Field(default, description=description, json_schema_extra={"flag": flag}, **limits)
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Frozen, closed to unknown keys, without NaN or infinity."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SlaSettings(_Settings):
+class SlaSettings(Settings):
     """The promise: a share of all requests with both latencies within their targets."""
 
     ttft_s: Duration = setting("Time to first token to keep.", alias="ttft", flag="--ttft", gt=0)
@@ -40,7 +42,7 @@ class SlaSettings(_Settings):
         return Sla(self.ttft_s, self.itl_s, self.goal)
 
 
-class TrafficSettings(_Settings):
+class TrafficSettings(Settings):
     """Which requests arrive: a recorded trace, rates, or a generator."""
 
     source: Text = setting(
@@ -79,7 +81,7 @@ class TrafficSettings(_Settings):
     )
 
 
-class PlantSettings(_Settings):
+class PlantSettings(Settings):
     """The truth of the simulated workers, where it differs from what the planner believes."""
 
     slower: Number = setting("All times of the engine, as a multiple of the profile's.", 1.0, flag="--plant-slower",
@@ -107,7 +109,7 @@ class PlantSettings(_Settings):
     chunk_tokens: Whole = setting("Prompt tokens that an aggregated worker takes into one step.", 2048, ge=1)
 
 
-class JsonSettings(_Settings):
+class JsonSettings(Settings):
     """Where results go."""
 
     json_file: File | None = setting("Results as one JSON object, to a file or - for standard output.", None,
@@ -122,7 +124,7 @@ class OutputSettings(JsonSettings):
     decisions: File | None = setting("The decision log, one JSON object a line.", None, flag="--decisions")
 
 
-class DeploymentSettings(_Settings):
+class DeploymentSettings(Settings):
     """What is deployed, what it promises and what it may cost."""
 
     profile: Text = setting("The engine's measured profile: the name of a shipped one, or a file.", flag="--profile")
@@ -152,6 +154,16 @@ class DeploymentSettings(_Settings):
         return INTERVALS_S[self.law] if self.interval_s is None else self.interval_s
 
 
+class ControlSettings(DeploymentSettings):
+    """How a fleet is steered over time."""
+
+    predictor: Text = setting("What forecasts the load.", "default", flag="--predictor")
+    startup_s: Duration = setting("Mean time from asking for a worker until it serves, until it has been measured.",
+                                  120.0, alias="startup", flag="--startup", ge=0)  # fmt: skip
+    stabilization_s: Duration = setting("A dip must outlive this before replicas go (slo).", 300.0,
+                                        alias="stabilization", flag="--stabilization", ge=0)  # fmt: skip
+
+
 class SizeSettings(DeploymentSettings):
     """One load, one promise: how many workers?"""
 
@@ -164,7 +176,7 @@ class SizeSettings(DeploymentSettings):
     outputs: JsonSettings = setting("Where results go.", JsonSettings())
 
 
-class SimulateSettings(DeploymentSettings):
+class SimulateSettings(ControlSettings):
     """One policy on one stretch of traffic."""
 
     description: str = setting("What this scenario shows, for people.", "")
@@ -172,7 +184,6 @@ class SimulateSettings(DeploymentSettings):
     router: Literal["round-robin", "least-loaded", "kv"] = setting(
         "How a worker is chosen; kv prefers cached prefixes.", "least-loaded", flag="--router"
     )
-    predictor: Text = setting("What forecasts the load.", "default", flag="--predictor")
     replicas: Replicas = setting("The fixed fleet of the static law, by pool.", {}, flag="--replicas")
     initial: Replicas = setting(
         "Ready replicas at the start, by pool; without it the smallest fleet that keeps the goal for five minutes.",
@@ -180,12 +191,8 @@ class SimulateSettings(DeploymentSettings):
         flag="--initial",
     )
     scrape_s: Duration = setting("Time between looks at the metrics.", 5.0, alias="scrape", flag="--scrape", gt=0)
-    startup_s: Duration = setting("Mean time from asking for a worker until it serves.", 120.0, alias="startup",
-                                  flag="--startup", ge=0)  # fmt: skip
     startup_spread: Number = setting("Standard deviation of the logarithm of start-up times.", 0.0,
                                      flag="--startup-spread", ge=0, le=3)  # fmt: skip
-    stabilization_s: Duration = setting("A dip must outlive this before replicas go (slo).", 300.0,
-                                        alias="stabilization", flag="--stabilization", ge=0)  # fmt: skip
     plant: PlantSettings = setting("The truth, where it differs from the belief.", PlantSettings())
     seed: Whole = setting("Seed of all that is drawn: arrivals, lengths, start-ups, failures.", 1, flag="--seed", ge=0)
     outputs: OutputSettings = setting("Where results go.", OutputSettings())
