@@ -25,7 +25,8 @@ demo: $(READY) ## simulate the embedded scenario: table, pictures and a report i
 	$(BIN)/planner simulate demo --plots demo-out --report demo-out/report.html --decisions demo-out/decisions.jsonl
 
 test: check ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "not e2e"
+	$(BIN)/python -m pytest -m e2e
 
 check: $(READY) ## style, types, layers, generated pages
 	$(BIN)/ruff check .
