@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner import wiring
-from planner.adapters.decision_log import DecisionLog
+from planner.adapters.decision_log import About, DecisionLog, about_of
 from planner.commands._progress import bar, spinner
 from planner.config import SimulateSettings
 
 if TYPE_CHECKING:
+    from planner.core.policy import Policy
     from planner.core.profiles import Profile
     from planner.simulation.run import Run
     from planner.simulation.simulate import World
@@ -60,6 +61,19 @@ def run_policy(settings: SimulateSettings, profile: Profile, world: World, name:
     policy = wiring.policy_of(settings, profile, name, fixed)
     title = name or settings.law
     with ExitStack() as stack:
-        sinks = [stack.enter_context(DecisionLog(decisions))] if decisions is not None else []
+        about = _about(settings, policy)
+        sinks = [stack.enter_context(DecisionLog(decisions, about))] if decisions is not None else []
         progress = stack.enter_context(bar(f"{title}: {world.traffic.requests:,} requests"))
         return simulate(world, title, wiring.planner_of(policy), fixed or initial, sinks, progress)
+
+
+def _about(settings: SimulateSettings, policy: Policy) -> About:
+    """What the decision log is of; a fixed fleet that was searched for is written as if it had been asked for."""
+    said = settings.model_copy(update={"replicas": dict(policy.fixed)})
+    return about_of(
+        policy,
+        name=settings.traffic.source,
+        profile=settings.profile,
+        mode=settings.mode,
+        settings=said.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"outputs"}),
+    )

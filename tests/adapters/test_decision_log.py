@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from planner.adapters.decision_log import SCHEMA, DecisionLog, DecisionLogError, LoggedStep, read
+from planner.adapters.decision_log import (
+    SCHEMA,
+    About,
+    AboutPool,
+    DecisionLog,
+    DecisionLogError,
+    LoggedStep,
+    read,
+    read_about,
+)
 from planner.core.histogram import Histogram
+from planner.core.policy import Sla
 from planner.core.types import (
     Adjustment,
     Decision,
@@ -17,6 +27,7 @@ from planner.core.types import (
     Observation,
     PoolReading,
     Reason,
+    Role,
     Window,
 )
 
@@ -38,6 +49,16 @@ DECISION = Decision(
     feasible=False,
     corrections={"decode": 1.1},
     notes=("«besten Wert»",),
+)
+ABOUT = About(
+    name="chat",
+    law="slo",
+    sla=Sla(0.5, 0.025, 0.95),
+    interval_s=60.0,
+    pools={"decode": AboutPool(Role.DECODE, 2, 1, 8, 90.0)},
+    profile="h200-llama31-8b-fp8-tp1",
+    mode="disaggregated",
+    settings={"sla": {"ttft": 0.5}, "max_replicas": {"decode": 8}},
 )
 STEPS = [LoggedStep(SEEN, DECISION, "conflict"), LoggedStep(SEEN, DECISION)]
 
@@ -78,3 +99,50 @@ def test_another_file_is_no_decision_log(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(DecisionLogError, match=r"log\.jsonl:1: "):
         list(read(path))
+
+
+def test_a_log_says_what_it_is_of_and_its_steps_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, ABOUT) as log:
+        for step in STEPS:
+            log.record(step.seen, step.decision, step.error)
+
+    assert read_about(path) == ABOUT
+    assert list(read(path)) == STEPS
+
+
+def test_a_log_without_about_is_read_and_says_nothing_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        log.record(SEEN, DECISION)
+
+    assert read_about(path) is None
+
+
+def test_a_step_is_in_the_file_as_soon_as_it_is_recorded(tmp_path: Path) -> None:
+    """A page that follows the log shows what happens now, not what fills a buffer."""
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path) as log:
+        log.record(SEEN, DECISION)
+        seen = list(read(path))
+
+    assert seen == [LoggedStep(SEEN, DECISION)]
+
+
+def test_a_restarted_planner_goes_on_with_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for _ in range(2):
+        with DecisionLog(path, ABOUT, append=True) as log:
+            log.record(SEEN, DECISION)
+
+    assert list(read(path)) == [LoggedStep(SEEN, DECISION)] * 2
+
+
+def test_a_promise_that_makes_no_sense_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, ABOUT) as log:
+        log.record(SEEN, DECISION)
+    path.write_text(path.read_text().replace('"goal":0.95', '"goal":95'))
+
+    with pytest.raises(DecisionLogError, match=r"log\.jsonl:1: about: goal \(95\.0\) must be a share"):
+        read_about(path)
