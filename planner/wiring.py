@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from planner.adapters import profile_files
 from planner.config import SimulateSettings, SizeSettings
-from planner.config.settings import INTERVALS_S, DeploymentSettings
+from planner.config.settings import INTERVALS_S, ControlSettings, DeploymentSettings
 from planner.core.load import Lengths, load_of
 from planner.core.policy import Policy, Pool
 from planner.core.profiles import Profile
@@ -40,7 +40,7 @@ def pools_of(settings: DeploymentSettings, profile: Profile, startup_s: float = 
     )
 
 
-def policy_of(settings: SimulateSettings, profile: Profile, name: str | None = None,
+def policy_of(settings: ControlSettings, profile: Profile, name: str | None = None,
               fixed: Mapping[str, int] | None = None) -> Policy:  # fmt: skip
     """The policy of the settings, or the one called ``name`` (``classic+arima`` is a law with a predictor).
 
@@ -52,10 +52,9 @@ def policy_of(settings: SimulateSettings, profile: Profile, name: str | None = N
         raise ValueError(f"policy {name!r} is none of {', '.join(POLICIES)}")
     shipped = "constant" if law == "classic" else "default"
     chosen = settings.predictor if name is None and settings.predictor != "default" else predictor or shipped
-    pools = tuple(
-        replace(pool, chunk_tokens=settings.plant.chunk_tokens)
-        for pool in pools_of(settings, profile, settings.startup_s)
-    )
+    pools = pools_of(settings, profile, settings.startup_s)
+    if isinstance(settings, SimulateSettings):
+        pools = tuple(replace(pool, chunk_tokens=settings.plant.chunk_tokens) for pool in pools)
     return Policy(
         law=law,
         sla=settings.sla.to_core(),

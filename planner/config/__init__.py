@@ -1,6 +1,7 @@
 """Settings: read once, checked whole, turned into core values, forgotten."""
 
 from planner.config.loading import find, load
+from planner.config.live import LiveSettings
 from planner.config.problems import ConfigError
 from planner.config.settings import (
     POOLS,
@@ -17,6 +18,7 @@ __all__ = [
     "POOLS",
     "CompareSettings",
     "ConfigError",
+    "LiveSettings",
     "OutputSettings",
     "PlantSettings",
     "SimulateSettings",

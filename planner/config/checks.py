@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from planner.config.live import LiveSettings
 from planner.config.problems import did_you_mean
-from planner.config.settings import CompareSettings, DeploymentSettings, SimulateSettings, SizeSettings
+from planner.config.settings import (
+    CompareSettings,
+    ControlSettings,
+    DeploymentSettings,
+    SimulateSettings,
+    SizeSettings,
+)
 from planner.units import show_duration
 
 Finding = tuple[tuple[str, ...], str]
@@ -22,18 +29,71 @@ def contradictions(settings: DeploymentSettings) -> Iterator[Finding]:
     if isinstance(settings, SizeSettings):
         yield from _pool_names("correction", settings, settings.correction)
         yield from _outputs({"outputs.json": settings.outputs.json_file})
+    if isinstance(settings, ControlSettings):
+        yield from _control(settings)
     if isinstance(settings, SimulateSettings):
         yield from _simulation(settings)
+    if isinstance(settings, LiveSettings):
+        yield from _live(settings)
 
 
-def _simulation(settings: SimulateSettings) -> Iterator[Finding]:
-    yield from _fleet("initial", settings, settings.initial)
+def _control(settings: ControlSettings) -> Iterator[Finding]:
     yield from _fleet("replicas", settings, settings.replicas)
     if settings.replicas and settings.law != "static" and not isinstance(settings, CompareSettings):
         yield (
             ("replicas", "law"),
             f"is the fixed fleet of law static, and law is {settings.law}: write initial for the fleet at the start",
         )
+
+
+def _live(settings: LiveSettings) -> Iterator[Finding]:
+    yield from _fleet("initial", settings, settings.initial)
+    if settings.law == "static" and not settings.replicas:
+        yield ("replicas", "law"), "law static needs its fleet: write replicas"
+    if settings.tick_s > settings.decision_interval_s:
+        both = f"({show_duration(settings.tick_s)}) exceeds interval ({show_duration(settings.decision_interval_s)})"
+        yield ("tick", "interval", "law"), f"tick {both}: every decision needs a new look"
+    if settings.tick_s < settings.prometheus.scrape_s:
+        both = f"({show_duration(settings.tick_s)}) is below Prometheus' scrape interval"
+        yield (
+            ("tick", "prometheus.scrape"),
+            f"tick {both} ({show_duration(settings.prometheus.scrape_s)}): most looks would see nothing new",
+        )
+    yield from _pool_names("prometheus.pools", settings, settings.prometheus.pools)
+    yield from _pool_names("target.workers", settings, settings.target.workers)
+    if settings.target.kind == "processes":
+        missing = [pool for pool in settings.pools if pool not in settings.target.workers]
+        if missing:
+            yield ("target.workers", "mode"), f"no command for workers of {', '.join(missing)}"
+    yield from _access(settings)
+
+
+def _access(settings: LiveSettings) -> Iterator[Finding]:
+    """Ways of showing who we are that do not go together, and files that are not there."""
+    access = settings.prometheus
+    if (access.username is None) != (access.password_file is None):
+        yield (
+            ("prometheus.username", "prometheus.password_file"),
+            "username and password_file belong together: only one of them is set",
+        )
+    if access.bearer_token_file and access.username:
+        yield (
+            ("prometheus.bearer_token_file", "prometheus.username"),
+            "is one way to show who we are and username another: only one fits into a request",
+        )
+    if access.client_key_file and not access.client_cert_file:
+        yield ("prometheus.client_key_file", "prometheus.client_cert_file"), "is the key to no certificate"
+    files = {
+        f"prometheus.{name}": getattr(access, name)
+        for name in ("bearer_token_file", "password_file", "ca_file", "client_cert_file", "client_key_file")
+    }
+    for path, file in {**files, "server.token_file": settings.server.token_file}.items():
+        if file is not None and not file.is_file():
+            yield (path,), f"there is no file {file}"
+
+
+def _simulation(settings: SimulateSettings) -> Iterator[Finding]:
+    yield from _fleet("initial", settings, settings.initial)
     if settings.traffic.to_s is not None and settings.traffic.from_s >= settings.traffic.to_s:
         ends = (
             f"from ({show_duration(settings.traffic.from_s)}) is not before to ({show_duration(settings.traffic.to_s)})"
@@ -79,7 +139,7 @@ def _budget(settings: DeploymentSettings) -> Iterator[Finding]:
         )
 
 
-def _fleet(name: str, settings: SimulateSettings, fleet: Mapping[str, int]) -> Iterator[Finding]:
+def _fleet(name: str, settings: DeploymentSettings, fleet: Mapping[str, int]) -> Iterator[Finding]:
     """A fleet given by the user must be one the bounds allow."""
     yield from _pool_names(name, settings, fleet)
     for pool, count in fleet.items():

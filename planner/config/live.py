@@ -81,8 +81,8 @@ class LiveSettings(ControlSettings):
     """One policy beside a real stack."""
 
     description: str = setting("What this configuration is for, for people.", "")
-    prometheus: PrometheusSettings = setting("Where metrics are read.")
-    target: TargetSettings = setting("What carries decisions out.", TargetSettings())
+    prometheus: PrometheusSettings = setting("Where metrics are read. A plain string is its url.")
+    target: TargetSettings = setting("What carries decisions out. A plain string is its kind.", TargetSettings())
     server: ServerSettings = setting("What the planner answers over HTTP.", ServerSettings())
     initial: Replicas = setting("Replicas to start with where nothing runs yet (processes), by pool; without it "
                                 "min_replicas.", {}, flag="--initial")  # fmt: skip

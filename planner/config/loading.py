@@ -19,12 +19,23 @@ from planner.config.problems import ConfigError, sentence
 from planner.config.settings import DeploymentSettings
 
 S = TypeVar("S", bound=DeploymentSettings)
-FILES = ("profile", "traffic.source", "traffic.lengths")
+FILES = (
+    "profile",
+    "traffic.source",
+    "traffic.lengths",
+    "prometheus.bearer_token_file",
+    "prometheus.password_file",
+    "prometheus.ca_file",
+    "prometheus.client_cert_file",
+    "prometheus.client_key_file",
+    "server.token_file",
+)
 """Settings that may name a file beside the configuration."""
 STAND_INS = {
     "profile": "-",
     "sla.ttft": "1s",
     "sla.itl": "1s",
+    "prometheus.url": "http://localhost:9090",
     "traffic.source": "-",
     "rate": "1/s",
     "isl": 1,
@@ -143,8 +154,9 @@ def _read(file: Path) -> dict[str, Any]:
     if data is not None and not isinstance(data, dict):
         raise ConfigError([f"{file}: expected keys and values, got {data!r}"])
     raw: dict[str, Any] = data or {}
-    if isinstance(raw.get("traffic"), str):
-        raw["traffic"] = {"source": raw["traffic"]}
+    for section, key in (("traffic", "source"), ("prometheus", "url"), ("target", "kind")):
+        if isinstance(raw.get(section), str):
+            raw[section] = {key: raw[section]}
     for path in FILES:
         value = _get(raw, path)
         if isinstance(value, str) and value and (file.parent / value).exists():

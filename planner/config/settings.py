@@ -158,6 +158,7 @@ class ControlSettings(DeploymentSettings):
     """How a fleet is steered over time."""
 
     predictor: Text = setting("What forecasts the load.", "default", flag="--predictor")
+    replicas: Replicas = setting("The fixed fleet of the static law, by pool.", {}, flag="--replicas")
     startup_s: Duration = setting("Mean time from asking for a worker until it serves, until it has been measured.",
                                   120.0, alias="startup", flag="--startup", ge=0)  # fmt: skip
     stabilization_s: Duration = setting("A dip must outlive this before replicas go (slo).", 300.0,
@@ -184,7 +185,6 @@ class SimulateSettings(ControlSettings):
     router: Literal["round-robin", "least-loaded", "kv"] = setting(
         "How a worker is chosen; kv prefers cached prefixes.", "least-loaded", flag="--router"
     )
-    replicas: Replicas = setting("The fixed fleet of the static law, by pool.", {}, flag="--replicas")
     initial: Replicas = setting(
         "Ready replicas at the start, by pool; without it the smallest fleet that keeps the goal for five minutes.",
         {},
