@@ -35,12 +35,17 @@ def run(
     slot = math.ceil(clock.now() / tick_s - 1e-9)
     while clock.sleep_until(slot * tick_s):
         seen, error = _look(source, slot * tick_s, known, fleet)
-        decision = planner.step(seen) if seen.pools else _nothing_known(seen)
+        decision = decided(planner, seen)
         refused = _apply(target, decision)
         for sink in sinks:
             sink.record(seen, decision, "; ".join(filter(None, (error, refused))))
         known = _believed(seen.pools, {} if refused else decision.replicas)
         slot = max(slot + 1, math.ceil(clock.now() / tick_s - 1e-9))
+
+
+def decided(planner: Decider, seen: Observation) -> Decision:
+    """The planner's answer; before the first sight of the fleet there is nothing to hold, so nothing is asked for."""
+    return planner.step(seen) if seen.pools else Decision(seen.at, {}, {}, Reason.HELD_BLIND, notes=seen.problems)
 
 
 def _look(
@@ -70,8 +75,3 @@ def _apply(target: ScaleTarget, decision: Decision) -> str:
 def _believed(pools: Mapping[str, PoolReading], asked: Mapping[str, int]) -> dict[str, PoolReading]:
     """What a blind step may still go by: replicas asked for and ready; gauges of the past are no measurement."""
     return {name: PoolReading(asked.get(name, reading.requested), reading.ready) for name, reading in pools.items()}
-
-
-def _nothing_known(seen: Observation) -> Decision:
-    """Before the first sight of the fleet there is nothing to hold, so nothing is asked for."""
-    return Decision(seen.at, {}, {}, Reason.HELD_BLIND, notes=seen.problems)
