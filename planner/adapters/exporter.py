@@ -150,7 +150,7 @@ class _Timed:
 
 def condition_of(problem: str) -> str:
     """The name in front of a named condition (``stale: …``); what has none is ``other``."""
-    name, colon, _ = problem.partition(":")
+    name, colon, _ = problem.partition(": ")
     return name if colon and name.replace("-", "").isalpha() and name.islower() else "other"
 
 
