@@ -117,13 +117,28 @@ def _optional(args: tuple[Any, ...]) -> Decoder:
 
 
 def _tuple(args: tuple[Any, ...]) -> Decoder:
+    if len(args) == 2 and args[1] is Ellipsis:
+        return _many(args[0])
+
     def decode(data: Any) -> tuple[Any, ...]:
         _expect(list, data)
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_at(f"[{i}]", args[0], item) for i, item in enumerate(data))
         if len(data) != len(args):
             raise CodecError(f"expected {len(args)} items, got {len(data)}")
         return tuple(_at(f"[{i}]", arg, item) for i, (arg, item) in enumerate(zip(args, data, strict=True)))
+
+    return decode
+
+
+def _many(hint: Any) -> Decoder:
+    """Any number of items of one type: quick while all is well, item by item to name the one that is not."""
+    item = _decoder(hint)
+
+    def decode(data: Any) -> tuple[Any, ...]:
+        _expect(list, data)
+        try:
+            return tuple(map(item, data))
+        except CodecError:
+            return tuple(_at(f"[{i}]", hint, one) for i, one in enumerate(data))
 
     return decode
 
@@ -154,9 +169,10 @@ def _dataclass(kind: Any) -> Decoder:
 
 
 def _scalar(kind: Any) -> Decoder:
+    if kind is float:
+        return _number_in
+
     def decode(data: Any) -> Any:
-        if kind is float:
-            return _number_in(data)
         if issubclass(kind, Enum):
             return _member(kind, data)
         _expect(kind, data)
@@ -166,6 +182,8 @@ def _scalar(kind: Any) -> Decoder:
 
 
 def _number_in(data: Any) -> float:
+    if type(data) is float:
+        return data
     if data in ("inf", "-inf"):
         return float(data)
     if isinstance(data, bool) or not isinstance(data, int | float):
