@@ -95,7 +95,7 @@ class Service:
         if self.settings.server.listen:
             file = self.settings.server.token_file
             token = file.read_text(encoding="utf-8").strip() if file is not None else None
-            page = app(recent, about, routes=routes(health, exporter.text), token=token)
+            page = app(recent, about, routes=routes(health, exporter.text))
             running = server.serve(page, self.settings.server.listen, token)
             stack.callback(running.close)
             self.address = running.address

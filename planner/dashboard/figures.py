@@ -1,0 +1,129 @@
+"""The figures of a log so far: promises kept, error budget, worst stretches, GPU-hours against a fixed fleet."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.adapters.decision_log import About
+from planner.core.types import PoolReading
+from planner.dashboard.measured import Measured, Promises, p95, share
+from planner.dashboard.static import Static
+
+RECENT_S = 300.0
+"""What is shown as "now" is of the last five minutes: long enough for a p95, short enough to be news."""
+UNSEEN_S = 300.0
+"""A longer gap between two looks was not watched (the planner was not running): nothing is counted for it."""
+
+
+@dataclass(slots=True)
+class Worst:
+    """The aligned stretch of ``length_s`` in which the smallest share of requests kept both promises."""
+
+    length_s: float
+    share: float | None = None
+    at: float | None = None  # begin of that stretch
+    _slot: int | None = None
+    _requests: float = 0.0
+    _missed: float = 0.0
+
+    def take(self, at: float, promises: Promises) -> None:
+        """Add a window in the middle of which it was ``at``; the stretch still under way counts once it has ended."""
+        slot = math.floor(at / self.length_s)
+        if slot != self._slot:
+            self._turn()
+            self._slot, self._requests, self._missed = slot, 0.0, 0.0
+        self._requests += promises.requests
+        self._missed += promises.missed[1]
+
+    def _turn(self) -> None:
+        if self._slot is not None and self._requests > 0:
+            kept = 1.0 - self._missed / self._requests
+            if self.share is None or kept < self.share:
+                self.share, self.at = kept, self._slot * self.length_s
+
+
+@dataclass(slots=True)
+class Totals:
+    """What adds up over a whole log."""
+
+    promises: Promises = field(default_factory=Promises)
+    five_minutes: Worst = field(default_factory=lambda: Worst(300.0))
+    hour: Worst = field(default_factory=lambda: Worst(3600.0))
+    watched_s: float = 0.0
+    gpu_s: float = 0.0
+    recent: deque[tuple[float, Measured]] = field(default_factory=deque)
+
+    def take(self, at: float, found: Measured) -> None:
+        """Add what was measured up to ``at``."""
+        self.promises.absorb(found.promises)
+        if found.promises.requests > 0:
+            for worst in (self.five_minutes, self.hour):
+                worst.take(at, found.promises)
+        self.recent.append((at, found))
+        while self.recent[0][0] <= at - RECENT_S:
+            self.recent.popleft()
+
+    def spend(self, elapsed_s: float, pools: Mapping[str, PoolReading], about: About) -> None:
+        """Add GPU time: what is asked for runs or is starting; of workers that drain a log says nothing."""
+        if pools and 0 < elapsed_s <= UNSEEN_S:
+            gpus = {name: pool.gpus for name, pool in about.pools.items()}
+            self.watched_s += elapsed_s
+            self.gpu_s += elapsed_s * sum(r.requested * gpus.get(name, 1) for name, r in pools.items())
+
+
+def as_json(totals: Totals, about: About | None, static: Static | None) -> dict[str, Any]:
+    """Figures for the page; ``None`` where nothing is known."""
+    now = Measured()
+    for _, found in totals.recent:
+        now.absorb(found)
+    ttft = p95(now.ttft)
+    return {
+        "now": {
+            "rate": now.rate,
+            "ttft_mean": now.ttft.mean if now.ttft is not None else None,
+            "ttft_p95": None if ttft is None else [ttft.low, ttft.value, ttft.high],
+            "itl_mean": now.itl_mean,
+            "itl_p95": now.itl_p95,
+            "kept": _kept(now.promises),
+        },
+        "kept": _kept(totals.promises),
+        "kept_ttft": _kept_of(totals.promises.late, totals.promises.requests),
+        "kept_itl": _less(share(totals.promises.slow, totals.promises.requests)),
+        "itl_unknown": share(totals.promises.itl_unknown, totals.promises.requests),
+        "requests": totals.promises.requests,
+        "missed": list(totals.promises.missed),
+        "worst_5min": [totals.five_minutes.share, totals.five_minutes.at],
+        "worst_hour": [totals.hour.share, totals.hour.at],
+        "watched_s": totals.watched_s,
+        "gpu_hours": totals.gpu_s / 3600.0 if about is not None else None,
+        "static": None if about is None or static is None else _static(totals, about, static),
+    }
+
+
+def _static(totals: Totals, about: About, static: Static) -> dict[str, Any]:
+    gpus = sum(n * about.pools[pool].gpus for pool, n in static.replicas.items())
+    hours = gpus * totals.watched_s / 3600.0
+    return {
+        "replicas": dict(static.replicas),
+        "rate": static.rate,
+        "gpus": gpus,
+        "gpu_hours": hours,
+        "saved": hours - totals.gpu_s / 3600.0,
+    }
+
+
+def _kept(promises: Promises) -> list[float | None]:
+    """Share that kept both: at least, estimated, at most."""
+    return _kept_of(promises.missed, promises.requests)
+
+
+def _kept_of(missed: tuple[float, float, float], requests: float) -> list[float | None]:
+    return [_less(share(part, requests)) for part in reversed(missed)]
+
+
+def _less(part: float | None) -> float | None:
+    return None if part is None else 1.0 - part

@@ -1,0 +1,51 @@
+// Numbers and times for people. Unknown is a dash, never a zero.
+
+export const UNKNOWN = "–";
+
+export function number(value, digits = 3) {
+  if (value == null) return UNKNOWN;
+  const size = Math.abs(value);
+  return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
+}
+
+export function duration(seconds) {
+  if (seconds == null) return UNKNOWN;
+  if (seconds < 10) return `${number(seconds * 1000)} ms`;
+  return `${number(seconds)} s`;
+}
+
+export function span(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${number(seconds / 3600)} h`;
+  return `${number(seconds / 86400)} days`;
+}
+
+export function percent(share) {
+  if (share == null) return UNKNOWN;
+  const digits = share > 0.9 && share < 1 ? 2 : 1;
+  const shown = share < 1 ? Math.min(100 * share, 100 - 10 ** -digits) : 100; // nearly all is not all
+  return `${Number(shown.toFixed(digits))} %`;
+}
+
+export function range(low, high, write) {
+  const [a, b] = [write(low), write(high)];
+  if (a === b) return a;
+  const unit = b.split(" ").at(-1);
+  return a.endsWith(` ${unit}`) ? `${a.slice(0, -unit.length - 1)} to ${b}` : `${a} to ${b}`;
+}
+
+// A clock that starts near zero is a simulation's: its dates would say nothing.
+export const isReal = (at) => at > 1e9;
+
+export function moment(at, start) {
+  if (at == null) return UNKNOWN;
+  const text = new Date(at * 1000).toISOString();
+  const time = text.slice(11, 19);
+  const days = (t) => Math.floor(t / 86400);
+  if (isReal(at)) return days(at) === days(Date.now() / 1000) ? time : `${text.slice(0, 10)} ${time}`;
+  return days(start) === days(at) && days(at) === 0 ? time : `day ${days(at) + 1} ${time}`;
+}
+
+// Plotly reads a little HTML in its texts; names from a log are only text.
+export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
