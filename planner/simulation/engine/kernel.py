@@ -1,10 +1,11 @@
 """The compiled heart of the plant: one event after another, all requests of a run in plain arrays.
 
-Prefill workers are first-come-first-served servers whose completions are known
-at arrival. Decode and aggregated workers are *batch* workers: all sequences
-share the step, a virtual clock ``v`` counts steps, and between events the
-number of sequences is constant while the KV cache grows by one token each a
-step, so the time of k steps is a quadratic that is solved, not stepped through.
+Prefill workers that take one prompt at a time are first-come-first-served
+servers whose completions are known at arrival. All others are *batch* workers:
+all sequences share the step, a virtual clock ``v`` counts steps, and between
+events the number of sequences is constant while the KV cache grows by one token
+each a step, so the time of k steps is a quadratic that is solved, not stepped
+through. A step that carries prompt tokens (a *phase*) is an event of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ GF = 8
 # columns of the parameter vector
 BASE, PER_SEQUENCE, PER_TOKEN, DECODE_SCALE, KV_CAPACITY, MAX_SEQUENCES, TRANSFER_BASE, TRANSFER_PER_TOKEN, CHUNK, \
     PREFILL_SCALE, TABLE_STEP, QUADRATIC, ROUTER, OVERLAP, BLOCK, CACHE_BLOCKS, TIMEOUT, RETRIES, BACKOFF, MIGRATE, \
-    AGGREGATED, PER_PROMPT_TOKEN = range(22)  # fmt: skip
-PARAMETERS = 22
+    AGGREGATED, PER_PROMPT_TOKEN, TOGETHER = range(23)  # fmt: skip
+PARAMETERS = 23
 ROUND_ROBIN, LEAST_LOADED, KV_AWARE = range(3)
 JOIN, CANCEL, RETRY = range(3)  # kinds of entries in the join heap
 NOBODY = -1
@@ -301,8 +302,7 @@ def _plan(s, p, w):
     if n > 0:
         target = s.seq[w, 0].v
         target = min(target, s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n))
-    if phase > 0:
-        target = min(target, s.wk[w].phase_end)
+    target = min(target, s.wk[w].phase_end)
     steps = max(0.0, target - s.wk[w].v)
     growth = p[DECODE_SCALE] * p[PER_TOKEN] * n
     s.wk[w].next = s.wk[w].t + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
@@ -320,8 +320,8 @@ def _context(s, request):
 
 
 @compiled
-def _admit(s, p, w, at):
-    """Let waiting requests in while there is room: straight into decode, or through a prefill phase."""
+def _fits(s, p, w, at):
+    """Is there a request at the head of the queue, and room for it? Who never fits or gave up is dropped."""
     while s.wk[w].waiting > 0:
         request = s.wk[w].head
         context = _context(s, request)
@@ -338,17 +338,32 @@ def _admit(s, p, w, at):
             _unqueue(s, w, context)
             _give_up(s, p, request, at)
             continue
-        if s.wk[w].kv + s.wk[w].reserved + context + 1 > p[KV_CAPACITY]:
-            return
-        if s.wk[w].n + s.wk[w].phase_count >= p[MAX_SEQUENCES]:
-            return
-        if s.req[request].need > 0:
-            if s.wk[w].phase_count > 0:
-                return  # one phase at a time
-            _begin_phase(s, p, w)
-            continue
-        _unqueue(s, w, context)
+        room = s.wk[w].kv + s.wk[w].reserved + context + 1 <= p[KV_CAPACITY]
+        return room and s.wk[w].n + s.wk[w].phase_count < p[MAX_SEQUENCES]
+    return False
+
+
+@compiled
+def _admit(s, p, w, at):
+    """Let waiting requests in while there is room: straight into decode, or through prefill."""
+    prompts = s.wk[w].phase_count > 0 or (_fits(s, p, w, at) and s.req[s.wk[w].head].need > 0)
+    if prompts and s.wk[w].phase_end == np.inf:
+        _open_phase(s, p, w, at)
+    while _fits(s, p, w, at) and s.req[s.wk[w].head].need <= 0:
+        request = s.wk[w].head
+        _unqueue(s, w, _context(s, request))
         _join(s, p, w, request, at)
+
+
+@compiled
+def _open_phase(s, p, w, at):
+    """Prompts are taken when a step starts: now, or when the step under way is over."""
+    boundary = _boundary(s.wk[w].v)
+    if s.wk[w].n > 0 and boundary > s.wk[w].v + 1e-6:
+        s.wk[w].phase_end = boundary
+    else:
+        s.wk[w].v = boundary
+        _begin_phase(s, p, w, at)
 
 
 @compiled
@@ -368,59 +383,88 @@ def _join(s, p, w, request, at):
 
 
 @compiled
-def _begin_phase(s, p, w):
-    """Take prompts from the queue into the next chunk, or one long prompt into several chunks."""
-    chunk, taken, seconds = p[CHUNK], 0.0, 0.0
-    while s.wk[w].waiting > 0:
+def _begin_phase(s, p, w, at):
+    """A step with prompt tokens: what the last one left unfinished, then waiting prompts, the last one cut short.
+
+    Tokens of decoding sequences count towards what a step takes, as in vLLM. What prefill takes beyond its
+    tokens is paid once a step when prompts are taken ``TOGETHER``, else once a prompt.
+    """
+    fixed = p[PREFILL_SCALE] * s.table[0]
+    room, starts, seconds = max(1.0, p[CHUNK] - s.wk[w].n), 0, 0.0
+    if s.wk[w].phase_count > 0:
+        taken = min(room, s.req[s.wk[w].phase_head].need)
+        seconds += _chunk_s(s, p, s.wk[w].phase_head, taken)
+        room -= taken
+    while room > 0 and _fits(s, p, w, at) and s.req[s.wk[w].head].need > 0:
         request = s.wk[w].head
         context = _context(s, request)
-        need = s.req[request].need
-        room = s.wk[w].kv + s.wk[w].reserved + context + 1 <= p[KV_CAPACITY]
-        places = s.wk[w].n + s.wk[w].phase_count < p[MAX_SEQUENCES]
-        if need <= 0 or not room or not places or (taken > 0 and taken + need > chunk):
-            break
         _unqueue(s, w, context)
         s.req[request].following = s.wk[w].phase_head
         s.wk[w].phase_head = request
         s.wk[w].phase_count += 1
         s.wk[w].reserved += context
-        taken += need
-        seconds += prefill_s(p, s.table, context, context - need)
-        if need > chunk:
-            break
-    if s.wk[w].n == 0:
-        s.wk[w].v = _boundary(s.wk[w].v)
-    end = _boundary(s.wk[w].v) + max(1.0, np.ceil(taken / chunk))
-    s.wk[w].phase_end = end
-    s.wk[w].extra = seconds / (end - s.wk[w].v)
+        taken = min(room, s.req[request].need)
+        seconds += _chunk_s(s, p, request, taken)
+        room -= taken
+        starts += 1
+    if s.wk[w].phase_count == 0:
+        s.wk[w].phase_end = np.inf
+        return
+    s.wk[w].phase_end = s.wk[w].v + 1.0
+    s.wk[w].extra = seconds + fixed * (1 if p[TOGETHER] > 0 else starts)
+
+
+@compiled
+def _chunk_s(s, p, request, taken):
+    """Seconds that the next ``taken`` tokens of a prompt add to a step; they count as done from here on."""
+    done = _context(s, request) - s.req[request].need
+    s.req[request].need -= int(taken)
+    return p[PREFILL_SCALE] * (_table(p, s.table, done + taken) - _table(p, s.table, done))
 
 
 @compiled
 def _end_phase(s, p, w, at):
-    """The chunk is done: its prompts have their first token and decode from here on."""
+    """The step is over: prompts that are done have their first token, or are handed on to decode."""
     request = s.wk[w].phase_head
-    s.wk[w].phase_head, s.wk[w].phase_count = NOBODY, 0
+    s.wk[w].phase_head, s.wk[w].phase_count, s.wk[w].phase_end = NOBODY, 0, np.inf
     s.wk[w].extra = 0.0
-    v = _boundary(s.wk[w].v)
-    s.wk[w].v = v
+    s.wk[w].v = _boundary(s.wk[w].v)
+    if request != NOBODY and s.req[request].need > 0:  # only the one that was taken last
+        after = s.req[request].following
+        s.req[request].following = NOBODY
+        s.wk[w].phase_head, s.wk[w].phase_count = request, 1
+        request = after
     while request != NOBODY:
         after = s.req[request].following
-        context = _context(s, request)
-        s.wk[w].reserved -= context
-        s.req[request].need = 0
-        if s.req[request].produced == 0:
-            _count_first_token(s, request, at)
-            s.gf[GENERATED] += 1.0
-            if s.req[request].osl <= 1:
-                _count_end(s, request, at)
-                request = after
-                continue
-            _push_sequence(s, w, v + s.req[request].osl - 1, request, v)
+        s.wk[w].reserved -= _context(s, request)
+        if _is_prefill(s, p, w):
+            moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
+            _push_join(s, at + moved, request, JOIN)
         else:
-            _push_sequence(s, w, v + s.req[request].osl - s.req[request].produced, request, v)
-        s.wk[w].kv += context
-        s.wk[w].held += context
+            _prefilled(s, p, w, request, at)
         request = after
+
+
+@compiled
+def _is_prefill(s, p, w):
+    return p[AGGREGATED] == 0 and s.wk[w].pool == 0
+
+
+@compiled
+def _prefilled(s, p, w, request, at):
+    """A prompt has its first token and decodes from here on; a recomputed one goes on where it was."""
+    v = s.wk[w].v
+    if s.req[request].produced == 0:
+        _count_first_token(s, request, at)
+        s.gf[GENERATED] += 1.0
+        if s.req[request].osl <= 1:
+            _count_end(s, request, at)
+            return
+        _push_sequence(s, w, v + s.req[request].osl - 1, request, v)
+    else:
+        _push_sequence(s, w, v + s.req[request].osl - s.req[request].produced, request, v)
+    s.wk[w].kv += _context(s, request)
+    s.wk[w].held += _context(s, request)
 
 
 @compiled
@@ -455,7 +499,7 @@ def _batch_event(s, p, w, at):
         fills = s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n)
         full = fills < target
         target = min(target, fills)
-    if s.wk[w].phase_count > 0 and s.wk[w].phase_end < target:
+    if s.wk[w].phase_end < target:
         target, full = s.wk[w].phase_end, False
     steps = max(0.0, target - s.wk[w].v)
     if steps > 0 and elapsed > 0:
@@ -469,7 +513,7 @@ def _batch_event(s, p, w, at):
         _count_end(s, request, at)
     if s.wk[w].n == 0:
         s.wk[w].kv, s.wk[w].debt = 0.0, 0.0
-    if s.wk[w].phase_count > 0 and s.wk[w].phase_end <= s.wk[w].v + 1e-9:
+    if s.wk[w].phase_end <= s.wk[w].v + 1e-9:
         _end_phase(s, p, w, at)
     if full and s.wk[w].n > 0:
         _preempt(s, p, w)
@@ -555,10 +599,11 @@ def _pick_prefill(s, p, request, at):
     best, least = NOBODY, np.inf
     for k in range(count):
         w = s.rows[0, k]
-        work = max(0.0, s.wk[w].free_at - at)
+        work = float(s.wk[w].waiting_tokens + s.wk[w].reserved)
+        if p[TOGETHER] == 0:
+            work = max(0.0, s.wk[w].free_at - at) / p[PER_PROMPT_TOKEN]
         if p[ROUTER] == KV_AWARE:
-            uncached = s.req[request].isl - _hit_tokens(s, p, w, request)
-            work = p[OVERLAP] * (uncached + work / p[PER_PROMPT_TOKEN]) / p[BLOCK]
+            work += s.req[request].isl - _hit_tokens(s, p, w, request)
         if work < least:
             best, least = w, work
     return best
@@ -577,12 +622,10 @@ def _pick_batch(s, p, pool, request):
     for k in range(count):
         w = s.rows[pool, k]
         if p[ROUTER] == KV_AWARE:
-            cost = s.wk[w].held + s.wk[w].reserved
+            pending = s.wk[w].waiting_tokens + s.wk[w].reserved
+            cost = s.wk[w].held + pending  # blocks it was given
             if p[AGGREGATED] > 0:
-                uncached = s.req[request].isl - _hit_tokens(s, p, w, request)
-                cost += p[OVERLAP] * (uncached + s.wk[w].waiting_tokens + s.wk[w].reserved)
-            else:
-                cost += s.wk[w].waiting_tokens
+                cost += p[OVERLAP] * (s.req[request].isl - _hit_tokens(s, p, w, request) + pending)
         else:
             cost = float(s.wk[w].n + s.wk[w].waiting + s.wk[w].phase_count)
             cost += 1e-9 * (s.wk[w].held + s.wk[w].waiting_tokens)
@@ -603,6 +646,9 @@ def _arrive(s, p, request, at):
     if w == NOBODY:
         _door_back(s, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_FIRST_COUNT, request)
         return
+    if p[TOGETHER] > 0:
+        _hand_over(s, p, w, request, at)
+        return
     start = max(at, s.wk[w].free_at)
     s.req[request].hit = _hit_tokens(s, p, w, request)
     service = prefill_s(p, s.table, s.req[request].isl, s.req[request].hit)
@@ -621,12 +667,18 @@ def _arrive(s, p, request, at):
 
 @compiled
 def _to_batch(s, p, request, at, pool):
-    """Hand a request to a batch worker: after its prefill, or as a whole in aggregated mode."""
+    """Hand a request to a worker that decodes: after its prefill, or as a whole in aggregated mode."""
     w = _pick_batch(s, p, pool, request)
     if w == NOBODY:
         _door_back(s, DOOR_SECOND, DOOR_SECOND_TAIL, DOOR_SECOND_COUNT, request)
         return
-    if p[AGGREGATED] > 0 and s.req[request].produced == 0:
+    _hand_over(s, p, w, request, at)
+
+
+@compiled
+def _hand_over(s, p, w, request, at):
+    """Put a request into the queue of batch worker ``w``."""
+    if (p[AGGREGATED] > 0 or _is_prefill(s, p, w)) and s.req[request].produced == 0:
         s.req[request].hit = _hit_tokens(s, p, w, request)
         s.req[request].need = s.req[request].isl - s.req[request].hit
         _remember_blocks(s, p, w, request)
@@ -678,6 +730,8 @@ def run_until(s, p, until):
         if min(soonest, min(joins, arrives)) > until:
             break
         if soonest <= joins and soonest <= arrives:
+            if s.gi[JOIN_COUNT] + s.wk[who].waiting + s.wk[who].phase_count + 2 >= len(s.joins):
+                return False
             s.gf[NOW] = max(s.gf[NOW], soonest)
             _batch_event(s, p, who, soonest)
         elif joins <= arrives:
@@ -761,23 +815,26 @@ def kill_batch(s, p, w, second):
         request, joined = s.seq[w, 0].request, s.seq[w, 0].joined
         s.req[request].produced = min(s.req[request].osl - 1, s.req[request].produced + max(1, int(s.wk[w].v - joined)))
         _remove_sequence(s, w, 0)
-        _orphan(s, p, request, at, second)
+        _orphan(s, p, w, request, at, second)
     request = s.wk[w].phase_head
-    s.wk[w].phase_head, s.wk[w].phase_count = NOBODY, 0
+    s.wk[w].phase_head, s.wk[w].phase_count, s.wk[w].phase_end = NOBODY, 0, np.inf
     while request != NOBODY:
         after = s.req[request].following
-        _orphan(s, p, request, at, second)
+        _orphan(s, p, w, request, at, second)
         request = after
     while s.wk[w].waiting > 0:
         request = s.wk[w].head
-        _orphan(s, p, _unqueue(s, w, _context(s, request)), at, second)
+        _orphan(s, p, w, _unqueue(s, w, _context(s, request)), at, second)
     s.wk[w].kv, s.wk[w].held, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0, 0.0, 0.0, np.inf
 
 
 @compiled
-def _orphan(s, p, request, at, second):
+def _orphan(s, p, w, request, at, second):
     if p[MIGRATE] <= 0:
         _lose(s, request)
+        return
+    if _is_prefill(s, p, w):
+        _arrive(s, p, request, at)
         return
     s.req[request].need = _context(s, request)
     _to_batch(s, p, request, at, second)

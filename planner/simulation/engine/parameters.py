@@ -56,7 +56,8 @@ class PlantParameters:
     max_sequences: int = 1024
     transfer_base_s: float = 0.002
     transfer_per_token_s: float = 2.6e-6  # 131 kB a token at 50 GB/s
-    chunk_tokens: int = 2048
+    chunk_tokens: int = 2048  # of prompts and decoding sequences in one step
+    prompts_together: bool = False  # prompts share a step, and its fixed time, in prefill workers too
     prefill_scale: float = 1.0
     decode_scale: float = 1.0
     decode_slope_scale: float = 1.0  # on what grows with sequences and KV alone
@@ -111,6 +112,7 @@ class PlantParameters:
         p[k.TIMEOUT] = self.timeout_s or 0.0
         p[k.RETRIES], p[k.BACKOFF] = self.retries, self.backoff_s
         p[k.MIGRATE], p[k.AGGREGATED] = float(self.migrate), float(aggregated)
+        p[k.TOGETHER] = float(self.prompts_together)
         p[k.PER_PROMPT_TOKEN] = self.prefill_scale * self.prefill_s[-1] / self.prefill_isl[-1]
         return p
 

@@ -131,7 +131,7 @@ class Plant:
     def drain(self, worker: int) -> None:
         """Give the worker nothing new; it ends when what it has is done."""
         row = self._row_of[worker]
-        if self._is_prefill(worker):
+        if self._is_queue(worker):
             self._s.wk[row]["status"] = k.DRAINING
             self._s.wk[row]["ended"] = max(self.now, float(self._s.wk[row]["free_at"]))
         else:
@@ -144,7 +144,7 @@ class Plant:
         row = self._row_of[worker]
         self._s.wk[row]["status"], self._s.wk[row]["ended"] = k.GONE, self.now
         self._list_rows()
-        if self._is_prefill(worker):
+        if self._is_queue(worker):
             k.kill_prefill(self._s, self._p, row)
         else:
             k.kill_batch(self._s, self._p, row, self._batch_pool)
@@ -182,12 +182,12 @@ class Plant:
         s, index = self._s, self.pools.index(pool)
         rows = len(s.wk)
         running, waiting, tokens = (np.zeros(rows, np.int64) for _ in range(3))
-        if index == 0 and not self._aggregated:
+        if index == 0 and self._one_by_one:
             k.prefill_gauges(s, self._p, running, waiting, tokens)
         else:
             running[:] = s.wk["n"] + s.wk["phase_count"]
             waiting[:] = s.wk["waiting"]
-            if self._aggregated:
+            if index == 0:
                 tokens[:] = s.wk["waiting_tokens"] + s.wk["reserved"].astype(np.int64)
         usage = (s.wk["kv"] + s.wk["reserved"]) / self.parameters.kv_capacity_tokens
         return {
@@ -231,8 +231,13 @@ class Plant:
     def _batch_pool(self) -> int:
         return 0 if self._aggregated else 1
 
-    def _is_prefill(self, worker: int) -> bool:
-        return not self._aggregated and self._pool_of[worker] == 0
+    @property
+    def _one_by_one(self) -> bool:
+        """Prefill workers take one prompt at a time: no events of their own, all is known at arrival."""
+        return not self._aggregated and not self.parameters.prompts_together
+
+    def _is_queue(self, worker: int) -> bool:
+        return self._one_by_one and self._pool_of[worker] == 0
 
     def _list_rows(self) -> None:
         """Write down who serves (by pool) and which batch workers have events."""
@@ -242,7 +247,7 @@ class Plant:
         for number, row in sorted(self._row_of.items()):
             if status[row] == k.SERVING:
                 listed[self._pool_of[number]].append(row)
-            if status[row] in (k.SERVING, k.DRAINING) and not self._is_prefill(number):
+            if status[row] in (k.SERVING, k.DRAINING) and not self._is_queue(number):
                 listed[k.LIVE_ROWS].append(row)
         for kind, rows in enumerate(listed):
             s.rows[kind, : len(rows)] = rows

@@ -41,8 +41,8 @@ WORKER = np.dtype(
         ("kv", "f8"),  # tokens of sequences in decode, as of t
         ("held", "i8"),  # of those, what they came with: what a router knows, whenever it looks
         ("reserved", "f8"),  # tokens of prompts in a prefill phase
-        ("phase_end", "f8"),  # virtual clock at which the phase is over
-        ("extra", "f8"),  # seconds a step takes longer during the phase
+        ("phase_end", "f8"),  # virtual clock at which the phase is over, or may begin; infinite: neither
+        ("extra", "f8"),  # seconds of prefill in the step
         ("free_at", "f8"),  # prefill workers: when all assigned work is done
         ("ended", "f8"),
         ("debt", "f8"),  # steps that sequences sat through before their own first gap
@@ -94,7 +94,7 @@ def fresh_rows(count: int, sequences: int, blocks: int, queue: int) -> dict[str,
     workers = np.zeros(count, WORKER)
     for name in ("head", "tail", "phase_head"):
         workers[name] = k.NOBODY
-    workers["next"] = workers["ended"] = np.inf
+    workers["next"] = workers["ended"] = workers["phase_end"] = np.inf
     return {
         "wk": workers,
         "seq": np.zeros((count, sequences), SEQUENCE),

@@ -13,6 +13,7 @@ FLEETS = st.sampled_from(
     [{"prefill": 2, "decode": 1}, {"prefill": 1, "decode": 3}, {"aggregated": 1}, {"aggregated": 3}]
 )
 ROUTERS = st.sampled_from(["least-loaded", "round-robin", "kv"])
+TOGETHER = st.booleans()  # prompts share steps, also in prefill workers
 few = settings(max_examples=25, deadline=None)
 
 
@@ -26,9 +27,9 @@ def ran(seed, fleet, router="least-loaded", rate=12.0, cuts=(), **parameters):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS, ROUTERS)
-def test_everybody_is_served_and_nobody_before_time(seed, fleet, router):
-    rig, _, isl, osl = ran(seed, fleet, router)
+@given(st.integers(0, 10_000), FLEETS, ROUTERS, TOGETHER)
+def test_everybody_is_served_and_nobody_before_time(seed, fleet, router, together):
+    rig, _, isl, osl = ran(seed, fleet, router, prompts_together=together)
     ttft, itl = rig.outcomes()
     counted = rig.counters()
 
@@ -42,10 +43,10 @@ def test_everybody_is_served_and_nobody_before_time(seed, fleet, router):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS)
-def test_tokens_are_conserved(seed, fleet):
+@given(st.integers(0, 10_000), FLEETS, TOGETHER)
+def test_tokens_are_conserved(seed, fleet, together):
     """What was counted live is what was asked for, at the end."""
-    rig, _, isl, osl = ran(seed, fleet)
+    rig, _, isl, osl = ran(seed, fleet, prompts_together=together)
     counted = rig.counters()
 
     assert counted.generated_tokens == pytest.approx(float(osl.sum()), rel=2e-3)
@@ -56,10 +57,11 @@ def test_tokens_are_conserved(seed, fleet):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS, st.lists(st.floats(0.1, 45.0), max_size=12))
-def test_looking_changes_nothing(seed, fleet, cuts):
+@given(st.integers(0, 10_000), FLEETS, st.lists(st.floats(0.1, 45.0), max_size=12), TOGETHER)
+def test_looking_changes_nothing(seed, fleet, cuts, together):
     """Advancing in pieces gives the same outcomes as one go."""
-    whole, pieces = ran(seed, fleet)[0], ran(seed, fleet, cuts=sorted(cuts))[0]
+    whole = ran(seed, fleet, prompts_together=together)[0]
+    pieces = ran(seed, fleet, cuts=sorted(cuts), prompts_together=together)[0]
 
     for a, b in zip(whole.outcomes(), pieces.outcomes(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
@@ -90,11 +92,12 @@ def test_the_same_seed_is_the_same_run(seed):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS, st.integers(3000, 30_000))
-def test_the_kv_cache_never_overflows(seed, fleet, capacity):
+@given(st.integers(0, 10_000), FLEETS, st.integers(3000, 30_000), TOGETHER)
+def test_the_kv_cache_never_overflows(seed, fleet, capacity, together):
     """Tight caches: requests wait or are preempted and recomputed; those that never fit are refused."""
     arrivals, isl, osl = chat(10.0, 20.0, seed)
-    rig = plant(arrivals, isl, osl, engine_like(kv_capacity_tokens=float(capacity)), fleet)
+    parameters = engine_like(kv_capacity_tokens=float(capacity), prompts_together=together)
+    rig = plant(arrivals, isl, osl, parameters, fleet)
     pool = list(fleet)[-1]
     for at in np.arange(0.5, 25.0, 0.5):
         rig.advance(at)
@@ -106,10 +109,11 @@ def test_the_kv_cache_never_overflows(seed, fleet, capacity):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS, st.floats(1.0, 30.0))
-def test_draining_loses_nothing(seed, fleet, at):
+@given(st.integers(0, 10_000), FLEETS, st.floats(1.0, 30.0), TOGETHER)
+def test_draining_loses_nothing(seed, fleet, at, together):
     arrivals, isl, osl = chat(12.0, 40.0, seed)
-    rig = plant(arrivals, isl, osl, engine_like(), {pool: n + 1 for pool, n in fleet.items()})
+    ready = {pool: n + 1 for pool, n in fleet.items()}
+    rig = plant(arrivals, isl, osl, engine_like(prompts_together=together), ready)
     rig.advance(at)
     first_of_each = [0, fleet[next(iter(fleet))] + 1][: len(fleet)]
     for worker in first_of_each:
@@ -122,10 +126,11 @@ def test_draining_loses_nothing(seed, fleet, at):
 
 
 @few
-@given(st.integers(0, 10_000), FLEETS, st.floats(1.0, 30.0), st.booleans())
-def test_a_killed_worker_loses_its_own_or_hands_them_on(seed, fleet, at, migrate):
+@given(st.integers(0, 10_000), FLEETS, st.floats(1.0, 30.0), st.booleans(), TOGETHER)
+def test_a_killed_worker_loses_its_own_or_hands_them_on(seed, fleet, at, migrate, together):
     arrivals, isl, osl = chat(12.0, 40.0, seed)
-    rig = plant(arrivals, isl, osl, engine_like(migrate=migrate), {pool: n + 1 for pool, n in fleet.items()})
+    parameters = engine_like(migrate=migrate, prompts_together=together)
+    rig = plant(arrivals, isl, osl, parameters, {pool: n + 1 for pool, n in fleet.items()})
     rig.advance(at)
     under_way = rig.in_flight
     rig.kill(0)
