@@ -48,6 +48,7 @@ class Scrape:
     pools: Mapping[str, PoolReading]  # gauges; step_seconds is filled in by ``observe``
     steps: Mapping[str, Mapping[str, Cumulative]] = field(default_factory=dict)  # pool → worker → ITL histogram
     problems: tuple[str, ...] = ()
+    counted_at: float | None = None  # the moment the counters are of, where scrapes are older than the look
 
 
 def observe(before: Scrape | None, after: Scrape) -> Observation:
@@ -64,7 +65,7 @@ def observe(before: Scrape | None, after: Scrape) -> Observation:
         for name, reading in after.pools.items()
     }
     window = None
-    if before is not None and after.front and after.at > before.at:
+    if before is not None and after.front and _counted_at(after) > _counted_at(before):
         window = _window(before, after)
     return Observation(after.at, pools, window, after.problems)
 
@@ -72,7 +73,7 @@ def observe(before: Scrape | None, after: Scrape) -> Observation:
 def _window(before: Scrape, after: Scrape) -> Window:
     pairs = [(before.front.get(name) or FrontDoor(), door) for name, door in after.front.items()]
     return Window(
-        seconds=after.at - before.at,
+        seconds=_counted_at(after) - _counted_at(before),
         started=_sum(_grown(old.started, new.started) for old, new in pairs),
         finished=_sum(_grown(old.finished, new.finished) for old, new in pairs),
         cached_tokens=_sum(_grown(old.cached_tokens, new.cached_tokens) for old, new in pairs),
@@ -83,6 +84,10 @@ def _window(before: Scrape, after: Scrape) -> Window:
         itl=_merged(_increase(old.itl, new.itl) for old, new in pairs),
         duration=_merged(_increase(old.duration, new.duration) for old, new in pairs),
     )
+
+
+def _counted_at(scrape: Scrape) -> float:
+    return scrape.at if scrape.counted_at is None else scrape.counted_at
 
 
 def _grown(old: float | None, new: float | None) -> float | None:
@@ -122,8 +127,23 @@ def _merged(parts: Iterable[Histogram | None]) -> Histogram | None:
     whole: Histogram | None = None
     for part in parts:
         if part is not None:
-            whole = part if whole is None else whole.plus(part)
+            whole = part if whole is None else _on_shared_edges(whole, part)
     return whole
+
+
+def _on_shared_edges(a: Histogram, b: Histogram) -> Histogram:
+    """Both together; instances of different versions cut differently, and the edges they share are exact."""
+    if a.edges == b.edges:
+        return a.plus(b)
+    shared = tuple(edge for edge in a.edges if edge in set(b.edges))
+    return _coarser(a, shared).plus(_coarser(b, shared))
+
+
+def _coarser(histogram: Histogram, edges: tuple[float, ...]) -> Histogram:
+    counts = dict.fromkeys(edges, 0.0)
+    for edge, count in zip(histogram.edges, histogram.counts, strict=True):
+        counts[next(e for e in edges if e >= edge)] += count
+    return Histogram(edges, tuple(counts.values()), histogram.total)
 
 
 def _sum(parts: Iterable[float | None]) -> float | None:

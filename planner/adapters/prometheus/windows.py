@@ -1,0 +1,174 @@
+"""Looks → observations: a window is told only when every front door was read at both of its ends.
+
+Each door counts between its own two newest scrapes; the window's length is the mean of theirs. While a door
+cannot be read the window waits, so that nothing is lost when it can be read again; after ``patience_s`` the
+door counts as gone. The increases themselves are ``planner.core.observe``'s, as in simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from planner.adapters.prometheus.conditions import Condition
+from planner.adapters.prometheus.looks import Door, Look, Worker
+from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.types import Observation, PoolReading
+
+Steps = dict[str, dict[str, Cumulative]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What became of the doors since the base look."""
+
+    both: tuple[str, ...]  # readable now and then
+    unreadable: tuple[str, ...]
+    vanished: tuple[str, ...]
+    fresh: tuple[str, ...]
+    restarted: tuple[str, ...]
+    still: bool  # nothing was scraped since
+
+
+class Windows:
+    """Remembers the look that the next window starts from."""
+
+    def __init__(self, late_s: float) -> None:
+        self._late_s = late_s
+        self._patience_s = max(30.0, 3.0 * late_s)
+        self._base: Look | None = None
+
+    def observe(self, look: Look, fleet: Mapping[str, PoolReading] | None = None) -> Observation:
+        """The observation of a look; ``fleet`` knows better than Prometheus how many replicas there are."""
+        base = self._base
+        pools = look.pools if fleet is None else _counted(look.pools, fleet)
+        problems = list(look.problems)
+        if base is None:
+            self._base = look
+            same = _steps(look.workers)
+            return observe(Scrape(look.at, {}, {}, same), Scrape(look.at, {}, pools, same, tuple(problems)))
+        change = self._change(base, look)
+        problems += _told(change, base, look)
+        steps_before, steps_now = _paired_steps(base.workers, look.workers)
+        before = Scrape(base.at, {}, {}, steps_before)
+        after = Scrape(look.at, {}, pools, steps_now, tuple(problems))
+        if change.both and not (change.unreadable or change.restarted or change.still):
+            look = replace(look, doors={n: _undipped(base.doors.get(n), door) for n, door in look.doors.items()})
+            before, after = _ends(base, look, change, before, after)
+        if not (change.unreadable or change.still):
+            self._base = look
+        return observe(before, after)
+
+    def _change(self, base: Look, look: Look) -> _Change:
+        both: list[str] = []
+        unreadable: list[str] = []
+        vanished: list[str] = []
+        restarted: list[str] = []
+        for name, old in base.doors.items():
+            new, target = look.doors.get(name), look.targets.get(name)
+            removed = target is not None and look.alive and look.at - target.at > self._late_s
+            if (
+                new is not None
+                and look.at - new.at <= self._late_s
+                and (new.at > old.at or target is None or target.up)
+            ):
+                (restarted if _fell(old, new) else both).append(name)
+            elif removed or look.at - old.at > self._patience_s:
+                vanished.append(name)
+            else:
+                unreadable.append(name)
+        fresh = tuple(name for name in look.doors if name not in base.doors)
+        still = bool(both) and not restarted and all(look.doors[n].at <= base.doors[n].at for n in both)
+        return _Change(tuple(both), tuple(unreadable), tuple(vanished), fresh, tuple(restarted), still)
+
+
+def _ends(base: Look, look: Look, change: _Change, before: Scrape, after: Scrape) -> tuple[Scrape, Scrape]:
+    """Both ends of the window: the doors to compare, and the mean time between their scrapes."""
+    seconds = sum(look.doors[n].at - base.doors[n].at for n in change.both) / len(change.both)
+    then = {n: base.doors[n].counters for n in change.both} | {n: look.doors[n].counters for n in change.fresh}
+    now = {n: _known(look.doors[n].counters, look.unknown) for n in (*change.both, *change.fresh)}
+    ended = max(look.doors[n].at for n in change.both)
+    return replace(before, front=then, counted_at=ended - seconds), replace(after, front=now, counted_at=ended)
+
+
+def _told(change: _Change, base: Look, look: Look) -> list[str]:
+    told = []
+    if change.still:
+        newest = max(look.doors[n].at for n in change.both)
+        told.append(
+            Condition.NOTHING_NEW.of(f"the newest scrape is of {look.at - newest:.1f} s ago, as at the last look")
+        )
+    for name in change.unreadable:
+        ago = look.at - base.doors[name].at
+        told.append(Condition.PARTIAL_SCRAPE.of(f"{name} was last read {ago:.0f} s ago; the window waits for it"))
+    for name in change.restarted:
+        what = _fell(base.doors[name], look.doors[name])
+        told.append(Condition.COUNTER_RESET.of(f"{name} was restarted ({what}); what it counted last is lost"))
+    told += [Condition.VANISHED.of(f"{name} is gone, with what it counted last") for name in change.vanished]
+    told += [Condition.NEW_INSTANCE.of(f"{name} counts from its first scrape on") for name in change.fresh]
+    return told + _mixed(look)
+
+
+def _mixed(look: Look) -> list[str]:
+    doors = [door.counters for door in look.doors.values()]
+    told = []
+    for signal in fields(FrontDoor):
+        cuts = {v.edges for v in (getattr(d, signal.name) for d in doors) if isinstance(v, Cumulative)}
+        if len(cuts) > 1:
+            told.append(Condition.MIXED_BUCKETS.of(f"{signal.name} is cut in {len(cuts)} ways by its instances"))
+    return told
+
+
+def _fell(old: Door, new: Door) -> str:
+    """Which counter of a door went down, in words; empty if none did."""
+    for signal in fields(FrontDoor):
+        was, now = getattr(old.counters, signal.name), getattr(new.counters, signal.name)
+        if was is None or now is None or (new.derived and signal.name == "started"):
+            continue
+        if isinstance(was, Cumulative):
+            was, now = was.buckets[-1], now.buckets[-1]
+        if now < was:
+            return f"{signal.name} fell from {was:g} to {now:g}"
+    return ""
+
+
+def _undipped(old: Door | None, new: Door) -> Door:
+    """A count made of a counter and gauges may dip by what was in flight between both; it is held instead."""
+    if old is None or not new.derived or old.counters.started is None or new.counters.started is None:
+        return new
+    return replace(new, counters=replace(new.counters, started=max(old.counters.started, new.counters.started)))
+
+
+def _known(counters: FrontDoor, unknown: frozenset[str]) -> FrontDoor:
+    """Without the signals that another door cannot tell: a sum over some doors is no measurement."""
+    return (
+        replace(counters, **dict.fromkeys(unknown & {f.name for f in fields(FrontDoor)}, None)) if unknown else counters
+    )
+
+
+def _steps(workers: Mapping[str, Mapping[str, Worker]]) -> Steps:
+    return {pool: {name: worker.steps for name, worker in own.items()} for pool, own in workers.items()}
+
+
+def _paired_steps(
+    then: Mapping[str, Mapping[str, Worker]], now: Mapping[str, Mapping[str, Worker]]
+) -> tuple[Steps, Steps]:
+    """Steps at both ends; a worker seen for the first time starts with what it shows now."""
+    after = _steps(now)
+    before = {
+        pool: {n: then.get(pool, {}).get(n, Worker(0.0, s)).steps for n, s in own.items()}
+        for pool, own in after.items()
+    }
+    return before, after
+
+
+def _counted(pools: Mapping[str, PoolReading], fleet: Mapping[str, PoolReading]) -> dict[str, PoolReading]:
+    """The gauges of Prometheus with the replicas of whoever runs them."""
+    none = PoolReading(0, 0)
+    return {
+        name: replace(
+            pools.get(name, none), requested=known.requested, ready=known.ready, starting_s=known.starting_s,
+            startups_s=known.startups_s,
+        )
+        for name, known in fleet.items()
+    }  # fmt: skip
