@@ -17,7 +17,7 @@ from planner.core.types import Role
 if TYPE_CHECKING:
     from planner.core.load import Load
     from planner.ports import Decider
-    from planner.simulation.engine import PlantParameters
+    from planner.simulation.engine import PlantParameters, StepFit
     from planner.simulation.simulate import World
 
 LENGTH_SPREAD = 0.8
@@ -71,24 +71,30 @@ POLICIES = ("slo", "classic", "classic+arima", "classic+kalman", "classic+prophe
 """What ``compare`` knows."""
 
 
-def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
-    """The truth of the simulated workers: the profile's figures, times what the settings say it is off by."""
-    from planner.simulation.engine import PlantParameters, fit_step_time
+def step_of(profile: Profile) -> StepFit:
+    """The profile's decode points as a step time that grows with sequences and KV tokens."""
+    from planner.simulation.engine import fit_step_time
 
     points = profile.decode_points
-    step = fit_step_time(
+    return fit_step_time(
         [p.kv_usage for p in points],
         [p.context_tokens for p in points],
         [p.itl_s for p in points],
         [p.tokens_per_s_per_gpu * profile.gpus_per_replica for p in points],
         profile.max_kv_tokens,
     )
+
+
+def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
+    """The truth of the simulated workers: the profile's figures, times what the settings say it is off by."""
+    from planner.simulation.engine import PlantParameters
+
     prefill = sorted((p.isl, p.ttft_s) for p in profile.prefill_points)
     truth = settings.plant
     return PlantParameters(
         prefill_isl=tuple(isl for isl, _ in prefill),
         prefill_s=tuple(s for _, s in prefill),
-        step=step,
+        step=step_of(profile),
         kv_capacity_tokens=profile.max_kv_tokens,
         chunk_tokens=truth.chunk_tokens,
         prefill_scale=truth.slower * truth.prefill_slower,
@@ -196,5 +202,6 @@ __all__ = [
     "policy_of",
     "pools_of",
     "profile_of",
+    "step_of",
     "world_of",
 ]
