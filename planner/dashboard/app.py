@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from planner.adapters.decision_log import About, DecisionLogError
 from planner.dashboard.feed import Feed
+from planner.dashboard.guard import LOCAL
 
 STATIC = Path(__file__).with_name("static")
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -80,7 +81,9 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _plotly(request: Request) -> Response:
-    return FileResponse(_plotly_file(), headers=FOREVER, media_type="text/javascript")
+    near = request.client is not None and request.client.host in LOCAL
+    encoding = {"Content-Encoding": "identity"} if near else {}  # on one machine compressing costs more than it saves
+    return FileResponse(_plotly_file(), headers={**FOREVER, **encoding}, media_type="text/javascript")
 
 
 @cache

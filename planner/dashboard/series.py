@@ -22,7 +22,7 @@ from planner.dashboard.static import StaticPeak
 
 FINEST_S = 5.0
 """Width of a bin at first: one look of the loop as it is shipped."""
-MOST_BINS = 1440
+MOST_BINS = 600
 """More than the points a chart is wide would only be sent, not seen."""
 CHANGES = 30
 """So many of the last changes of the fleet are told."""
@@ -163,12 +163,10 @@ class Series:
     def _tell(self, decision: Decision, before: Decision | None) -> None:
         """Keep what is worth telling: full decisions, and every change."""
         asked = before.replicas if before is not None else None
-        changed = asked is not None and dict(asked) != dict(decision.replicas)
-        headline = words.headline(decision, asked)
-        if changed:
-            self._changes.append(Change(decision.at, headline, decision.reason.value))
+        if changed := words.changes(decision, asked):
+            self._changes.append(Change(decision.at, changed, decision.reason.value))
         if changed or self._told is None or decision.reason is not Reason.HELD_BETWEEN:
-            self._told = (decision, headline)
+            self._told = (decision, words.headline(decision, asked))
 
     def _bound(self) -> None:
         while len(self._measured) > MOST_BINS:

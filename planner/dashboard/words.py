@@ -32,16 +32,16 @@ def headline(decision: Decision, before: Mapping[str, int] | None) -> str:
     """What is asked for, as a change of ``before``."""
     if not decision.replicas:
         return "Nothing is known of the fleet yet, so nothing is asked for"
-    moved, kept = [], []
-    for pool, n in decision.replicas.items():
-        old = None if before is None else before.get(pool)
-        if old is None or old == n:
-            kept.append(f"{pool} {n}")
-        else:
-            moved.append(f"{pool} {old} → {n}")
-    changes = ", ".join(moved)
+    moved = changes(decision, before)
+    kept = [f"{pool} {n}" for pool, n in decision.replicas.items() if n == (before or {}).get(pool, n)]
     rest = f"{'keep' if moved else 'Keep'} {', '.join(kept)}" if kept else ""
-    return "; ".join(filter(None, (changes, rest)))
+    return "; ".join(filter(None, (moved, rest)))
+
+
+def changes(decision: Decision, before: Mapping[str, int] | None) -> str:
+    """What is asked for anew: ``decode 3 → 4``; empty when nothing is."""
+    asked = decision.replicas.items()
+    return ", ".join(f"{pool} {old} → {n}" for pool, n in asked if (old := (before or {}).get(pool, n)) != n)
 
 
 def sentences(decision: Decision) -> list[str]:

@@ -57,13 +57,13 @@ function load(store) {
     unit: "requests per second",
     traces: [
       ...band(fx, low, high, c.band),
-      line(fx, mid, c.forecast, { width: 1.3, dash: "dot", name: "forecast", unit: "/s" }),
-      line(x, rate, c.ink, { width: 1.5, name: "arrived", unit: "/s" }),
+      line(fx, mid, c.forecast, { width: 2, name: "forecast", unit: "/s" }),
+      line(x, rate, c.ink, { width: 1.3, name: "arrived", unit: "/s" }),
     ],
     y: { rangemode: "tozero" },
     key: [
       ["line", c.ink, "arrived", m.i?.length ? `${number(last(m.rate))}/s` : ""],
-      coming && ["dot", c.forecast, "forecast", `${number(coming.rate)}/s`],
+      coming && ["line", c.forecast, "forecast", `${number(coming.rate)}/s`],
       coming && ["area", c.band, "5 to 95 %", `${range(coming.rate_low, coming.rate_high, number)}/s`],
     ],
   };

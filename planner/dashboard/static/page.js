@@ -71,8 +71,8 @@ function budgetCard(f, sla) {
 function ttftCard(f, sla) {
   const p = f.now.ttft_p95;
   const value = p == null ? UNKNOWN : p[1] == null ? `> ${duration(p[0])}` : duration(p[1]);
-  return card("TTFT, p95 of five minutes", value, [
-    p?.[1] == null ? "" : `estimate; its bucket is ${range(p[0], p[2], duration)}`,
+  return card("TTFT p95, last 5 min", value, [
+    p?.[1] == null ? "" : `estimate in ${range(p[0], p[2], duration)}`,
     `mean ${duration(f.now.ttft_mean)}`,
     sla ? `target ${duration(sla.ttft_s)}` : "",
   ], { good: sla && p ? (p[1] ?? Infinity) <= sla.ttft_s : null });
@@ -80,7 +80,7 @@ function ttftCard(f, sla) {
 
 function itlCard(f, sla) {
   const p = f.now.itl_p95;
-  return card("ITL, p95 of five minutes", duration(p), [
+  return card("ITL p95, last 5 min", duration(p), [
     p == null ? "" : "steps of workers stand for requests",
     `mean ${duration(f.now.itl_mean)}`,
     sla ? `target ${duration(sla.itl_s)}` : "",
@@ -89,7 +89,7 @@ function itlCard(f, sla) {
 
 function loadCard(f) {
   const coming = store.now.decision?.forecast;
-  return card("Load, five minutes", f.now.rate == null ? UNKNOWN : `${number(f.now.rate)}/s`, [
+  return card("Load, last 5 min", f.now.rate == null ? UNKNOWN : `${number(f.now.rate)}/s`, [
     coming ? `forecast ${number(coming.rate)}/s within ${spanOf(coming.horizon_s)}` : "",
     coming ? `nine times in ten ${range(coming.rate_low, coming.rate_high, number)}/s` : "",
     `${number(f.requests)} requests so far`,
@@ -103,8 +103,8 @@ function gpuCard(f) {
   const part = percent(Math.abs(fixed.saved) / Math.max(fixed.gpu_hours, 1e-9));
   const fleet = Object.values(fixed.replicas).join(" + ");
   return card("GPU-hours spent", number(f.gpu_hours), [
-    fixed.saved >= 0 ? `${number(fixed.saved)} saved (${part})` : `${number(-fixed.saved)} more (${part})`,
-    `against static-peak, ${fleet} replicas: ${number(fixed.gpu_hours)}`,
+    fixed.saved >= 0 ? `${number(fixed.saved)} (${part}) fewer than` : `${number(-fixed.saved)} (${part}) more than`,
+    `static-peak: ${number(fixed.gpu_hours)} with ${fleet} replicas`,
   ]);
 }
 
@@ -230,7 +230,7 @@ function drawOne(chart, span) {
     view.drawn.set(chart.id, performance.now());
     plot.on("plotly_relayout", zoomed);
     plot.on("plotly_doubleclick", () => { view.zoom = null; draw(); });
-    if (view.drawn.size === 1) performance.mark("first-draw");
+    if (view.drawn.size === 1) performance.mark("first-chart");
   }
 }
 
@@ -317,6 +317,7 @@ function show() {
   cards();
   decided();
   tables();
+  if (!performance.getEntriesByName("figures").length) performance.mark("figures");
   draw();
 }
 

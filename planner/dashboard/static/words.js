@@ -1,6 +1,7 @@
 // Numbers and times for people. Unknown is a dash, never a zero.
 
 export const UNKNOWN = "–";
+const GAP = "\u00a0"; // a number and its unit stay on one line
 
 export function number(value, digits = 3) {
   if (value == null) return UNKNOWN;
@@ -10,29 +11,29 @@ export function number(value, digits = 3) {
 
 export function duration(seconds) {
   if (seconds == null) return UNKNOWN;
-  if (seconds < 10) return `${number(seconds * 1000)} ms`;
-  return `${number(seconds)} s`;
+  if (seconds < 10) return `${number(seconds * 1000)}${GAP}ms`;
+  return `${number(seconds)}${GAP}s`;
 }
 
 export function span(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `${number(seconds / 3600)} h`;
-  return `${number(seconds / 86400)} days`;
+  if (seconds < 90) return `${Math.round(seconds)}${GAP}s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}${GAP}min`;
+  if (seconds < 172800) return `${number(seconds / 3600)}${GAP}h`;
+  return `${number(seconds / 86400)}${GAP}days`;
 }
 
 export function percent(share) {
   if (share == null) return UNKNOWN;
   const digits = share > 0.9 && share < 1 ? 2 : 1;
   const shown = share < 1 ? Math.min(100 * share, 100 - 10 ** -digits) : 100; // nearly all is not all
-  return `${Number(shown.toFixed(digits))} %`;
+  return `${Number(shown.toFixed(digits))}${GAP}%`;
 }
 
 export function range(low, high, write) {
   const [a, b] = [write(low), write(high)];
   if (a === b) return a;
-  const unit = b.split(" ").at(-1);
-  return a.endsWith(` ${unit}`) ? `${a.slice(0, -unit.length - 1)} to ${b}` : `${a} to ${b}`;
+  const unit = GAP + b.split(GAP)[1];
+  return `${a.endsWith(unit) ? a.slice(0, -unit.length) : a} to ${b}`;
 }
 
 // A clock that starts near zero is a simulation's: its dates would say nothing.
