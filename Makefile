@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden docs tutorial lock clean
+.PHONY: help setup demo demo-live stack test check bench golden docs tutorial lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -23,6 +23,12 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## simulate the embedded scenario: table, pictures and a report in demo-out/
 	@mkdir -p demo-out
 	$(BIN)/planner simulate demo --plots demo-out --report demo-out/report.html --decisions demo-out/decisions.jsonl
+
+demo-live: $(READY) ## a real routed stack on this machine, with the planner at its side: watch it add and remove workers
+	$(BIN)/planner demo
+
+stack: $(READY) ## install the parts of that stack (NVIDIA Dynamo, Envoy) into .venv-stack, for tests
+	$(BIN)/python -m planner.local.install
 
 test: check ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses auto -m "not e2e"
@@ -50,6 +56,9 @@ tutorial: $(READY) ## follow docs/tutorial.md and write what its commands print 
 lock: ## add what is new to requirements.lock (needs uv); make lock LOCK=--upgrade renews everything
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url $(LOCK) --extra dev pyproject.toml --output-file requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url $(LOCK) --excludes deploy/local/excludes.txt deploy/local/requirements.in \
+		--output-file deploy/local/requirements.lock
 
 clean: ## remove what was made, but not the virtual environment
 	rm -rf build dist demo-out .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_ROOTS = (_HERE / "_data", _HERE.parent / "data")  # inside a wheel; beside the package in a checkout
+_ROOTS = (_HERE / "_data", _HERE.parent / "data", _HERE.parent / "deploy")  # inside a wheel; in a checkout
 
 
 class ResourceError(FileNotFoundError, ValueError):
@@ -13,7 +13,7 @@ class ResourceError(FileNotFoundError, ValueError):
 
 
 def path(kind: str, name: str) -> Path:
-    """The shipped file ``name`` of a kind: ``profiles``, ``scenarios`` or ``traffic``.
+    """The shipped file ``name`` of a kind: ``profiles``, ``scenarios``, ``traffic`` or ``local`` (the local stack).
 
     Raises:
         ResourceError: there is none; the message lists those there are.
