@@ -17,7 +17,11 @@ import click
 COMMANDS = {
     "simulate": "Run a policy on traffic through a simulated fleet and see which promises it keeps.",
     "compare": "Run several policies on the same traffic, in one table.",
+    "run": "Steer a real stack: read Prometheus, decide, scale, show what and why.",
     "size": "How many workers for this load and this promise?",
+    "dashboard": "Show a decision log as a page in the browser, finished or still growing.",
+    "explain": "Why this number: a decision of a log, in words.",
+    "replay": "Decide a recorded log again, with today's code or another configuration, and compare.",
     "backtest-predictors": "Evaluate predictors on a series, forecasting only from the past.",
     "data": "List public traces and fetch them from their origins.",
 }
@@ -25,6 +29,7 @@ COMMANDS = {
 EXTRAS = {
     "simulate": ("numba", "scipy", "matplotlib", "jinja2", "zstandard"),
     "data": ("httpx", "tenacity"),
+    "live": ("plotly", "prometheus_api_client", "prometheus_client", "starlette", "structlog", "uvicorn"),
     "forecast": ("filterpy", "pmdarima", "prophet", "statsmodels", "pandas"),
 }
 """Which optional part of the installation brings which library."""
