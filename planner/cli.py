@@ -22,6 +22,7 @@ COMMANDS = {
     "dashboard": "Show a decision log as a page in the browser, finished or still growing.",
     "explain": "Why this number: a decision of a log, in words.",
     "replay": "Decide a recorded log again, with today's code or another configuration, and compare.",
+    "fidelity": "The simulated fleet beside Dynamo's own parts, on the same ten minutes.",
     "backtest-predictors": "Evaluate predictors on a series, forecasting only from the past.",
     "data": "List public traces and fetch them from their origins.",
 }
