@@ -55,6 +55,7 @@ class Metric:
     label: str = ""  # BUCKETS: the label that says the range, as in 0-1ms
     total: str = ""  # BUCKETS: a counter of the sum of values; without it the sum is estimated from the ranges
     count: str = ""  # MEAN: the counter of values
+    lazy: tuple[str, ...] = ()  # SUM: parts that are not exposed before they count something, and are 0 until then
     edges: tuple[float, ...] = ()  # upper bounds as the project ships them, in seconds or tokens; for people
     weight: str = "token"  # latencies between tokens: one value a token, or one mean a request
     streaming_only: bool = False  # answers that are not streamed leave no value
@@ -98,6 +99,7 @@ class Dialect:
     model_lower: bool = False  # the label's value is folded to lower case
     present: tuple[str, ...] = ()  # labels its series carry; others are another project's of the same name
     absent: tuple[str, ...] = ()  # labels its series never carry
+    copies: tuple[str, ...] = ()  # labels that number processes which all tell the same; number 0 speaks
     sum_over: tuple[str, ...] = ()  # labels that part an instance's signal; differing in others is an error
     presence: tuple[str, ...] = ()  # series that are there before the first request: silence beside them is zero
     signals: Mapping[str, Alternatives] = field(default_factory=dict)

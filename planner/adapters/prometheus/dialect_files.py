@@ -20,7 +20,7 @@ _FITTING: Mapping[str, tuple[Form, ...]] = {
     **dict.fromkeys(COUNTS, (Form.COUNTER, Form.SUM)),
     **dict.fromkeys(SPREADS, (Form.HISTOGRAM, Form.BUCKETS, Form.MEAN)),
     **dict.fromkeys(GAUGES, (Form.GAUGE, Form.SUM)),
-    "steps": (Form.HISTOGRAM,),
+    "steps": (Form.HISTOGRAM, Form.MEAN),
 }
 
 
@@ -43,6 +43,7 @@ class _Metric(_Strict):
     buckets: str | None = None
     mean: str | None = None
     sum: list[str] | None = Field(None, min_length=2)
+    lazy: list[str] = []
     unit: Literal["s", "ms", "us", "tokens", "requests", "share", "percent"] = "requests"
     where: dict[str, str] = {}
     label: str = ""
@@ -64,6 +65,8 @@ class _Metric(_Strict):
             raise ValueError("per is the counter that a mean is divided by; it goes with mean, and only there")
         if self.total and forms[0] != Form.BUCKETS:
             raise ValueError("total goes with buckets only")
+        if unknown := set(self.lazy) - set(self.sum or ()):
+            raise ValueError(f"lazy names {', '.join(sorted(unknown))}, which the sum lacks")
         if any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
             raise ValueError(f"edges must ascend: {self.edges}")
         return self
@@ -71,9 +74,20 @@ class _Metric(_Strict):
     def metric(self) -> Metric:
         form = next(form for form in Form if getattr(self, form.value) is not None)
         names = getattr(self, form.value)
-        return Metric(form, tuple(names) if form is Form.SUM else (names,), _UNITS[self.unit], self.where, self.label,
-                      self.total, self.per, tuple(float(e) for e in self.edges), self.weight, self.streaming_only,
-                      self.note)  # fmt: skip
+        return Metric(
+            form=form,
+            names=tuple(names) if form is Form.SUM else (names,),
+            scale=_UNITS[self.unit],
+            where=self.where,
+            label=self.label,
+            total=self.total,
+            count=self.per,
+            lazy=tuple(self.lazy),
+            edges=tuple(float(edge) for edge in self.edges),
+            weight=self.weight,
+            streaming_only=self.streaming_only,
+            note=self.note,
+        )
 
 
 _Ways = _Metric | list[_Metric]
@@ -91,6 +105,7 @@ class _Labels(_Strict):
     model_case: Literal["as-is", "lower"] = "as-is"
     present: list[str] = []
     absent: list[str] = []
+    copies: list[str] = []
     sum_over: list[str] = []
 
 
@@ -139,6 +154,7 @@ class _Dialect(_Strict):
             model_lower=self.labels.model_case == "lower",
             present=tuple(self.labels.present),
             absent=tuple(self.labels.absent),
+            copies=tuple(self.labels.copies),
             sum_over=tuple(self.labels.sum_over),
             presence=tuple(self.presence),
             signals={signal: _ways(ways) for signal, ways in self.signals.items()},

@@ -73,9 +73,10 @@ class Instance:
         return next((value for value in map(read, ways) if value is not None), None)
 
     def _total(self, metric: Metric) -> float | None:
-        parts = [self._sum(name, metric) for name in metric.names]
-        known = [part for part in parts if part is not None]
-        return sum(known) * metric.scale if len(known) == len(parts) else None
+        parts = {name: self._sum(name, metric) for name in metric.names}
+        known = [part for part in parts.values() if part is not None]
+        missing = [name for name, part in parts.items() if part is None and name not in metric.lazy]
+        return sum(known) * metric.scale if known and not missing else None
 
     def _sum(self, name: str, metric: Metric) -> float | None:
         found = self._chosen(name, metric)
@@ -94,13 +95,15 @@ class Instance:
         own = [s for s in found if self._is_ours(s)]
         if any(math.isnan(sample.value) for sample in own):
             raise SignalError(Condition.NAN, f"{name} of {self.name} is NaN")
-        self._one_whole(name, own, {*self.dialect.sum_over, *apart, *metric.where})
+        self._one_whole(name, own, {*self.dialect.sum_over, *self.dialect.copies, *apart, *metric.where})
         return own
 
     def _is_ours(self, sample: Sample) -> bool:
         """Another project's series of the same name carry other labels."""
-        carries = all(sample.labels.get(label) for label in self.dialect.present)
-        return carries and not any(sample.labels.get(label) for label in self.dialect.absent)
+        has = sample.labels.get
+        carries = all(has(label) for label in self.dialect.present)
+        first = all(has(label, "0") in ("", "0") for label in self.dialect.copies)
+        return carries and first and not any(has(label) for label in self.dialect.absent)
 
     def _one_whole(self, name: str, found: list[Sample], parts: set[str]) -> None:
         wholes = {tuple(sorted((k, v) for k, v in s.labels.items() if k not in parts)) for s in found}
