@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from planner.adapters.decision_log import About, LoggedStep
-from planner.core.types import Observation
+from planner.core.types import Observation, PoolReading
 
 KEPT = 200
 """Older spells are forgotten; how many there were is still counted."""
@@ -33,13 +33,13 @@ class Faults:
         self.spells: deque[Spell] = deque(maxlen=KEPT)
         self.count = 0
         self._open: dict[tuple[str, str], Spell] = {}
-        self._last: Observation | None = None
+        self._last: LoggedStep | None = None
 
     def take(self, step: LoggedStep, about: About | None) -> None:
         """Note what is wrong in one step; what is no longer wrong has ended."""
         seen, before = step.seen, self._last
         now = dict.fromkeys(_named(step, before, about))
-        begin = seen.at if before is None else before.at
+        begin = seen.at if before is None else before.seen.at
         still: dict[tuple[str, str], Spell] = {}
         for kind, text in now:
             spell = self._open.get((kind, text))
@@ -50,11 +50,11 @@ class Faults:
             else:
                 spell.end, spell.steps = seen.at, spell.steps + 1
             still[kind, text] = spell
-        self._open, self._last = still, seen
+        self._open, self._last = still, step
 
     def note(self, text: str) -> None:
         """A line of the log that cannot be read; it has no time of its own."""
-        at = self._last.at if self._last is not None else 0.0
+        at = self._last.seen.at if self._last is not None else 0.0
         self.spells.append(Spell("problem", text, at, at))
         self.count += 1
 
@@ -64,7 +64,7 @@ class Faults:
         return list(self._open.values())
 
 
-def _named(step: LoggedStep, before: Observation | None, about: About | None) -> Iterator[tuple[str, str]]:
+def _named(step: LoggedStep, before: LoggedStep | None, about: About | None) -> Iterator[tuple[str, str]]:
     """(kind, words) of everything wrong in a step."""
     seen = step.seen
     blind = seen.window is None and (before is not None or bool(seen.problems))  # a first look has nothing to compare
@@ -76,7 +76,7 @@ def _named(step: LoggedStep, before: Observation | None, about: About | None) ->
         yield "error", step.error
     yield from _starting(seen, about)
     if before is not None:
-        yield from _lost(before, seen)
+        yield from _lost(before, seen.pools)
 
 
 def _starting(seen: Observation, about: About | None) -> Iterator[tuple[str, str]]:
@@ -86,13 +86,12 @@ def _starting(seen: Observation, about: About | None) -> Iterator[tuple[str, str
             yield "starting", f"{name}: a worker has not become ready in {PATIENCE:g} × its start-up ({believed:g} s)"
 
 
-def _lost(before: Observation, seen: Observation) -> Iterator[tuple[str, str]]:
-    """Fewer ready although as many were asked for: a worker died, or is no longer seen."""
-    for name, reading in seen.pools.items():
-        old = before.pools.get(name)
-        if old is None or reading.requested < old.requested or reading.ready >= old.ready:
-            continue
-        if reading.ready < reading.requested:
+def _lost(before: LoggedStep, pools: Mapping[str, PoolReading]) -> Iterator[tuple[str, str]]:
+    """Fewer ready than a moment ago, and fewer than were asked for: a worker died, or is no longer seen."""
+    for name, reading in pools.items():
+        old = before.seen.pools.get(name)
+        asked = before.decision.replicas.get(name, reading.requested)
+        if old is not None and reading.ready < min(old.ready, asked):
             gone = old.ready - reading.ready
             workers = "a ready worker is" if gone == 1 else f"{gone} ready workers are"
-            yield "lost", f"{name}: {workers} gone, {reading.ready} of {reading.requested} left"
+            yield "lost", f"{name}: {workers} gone, {reading.ready} left of {asked} asked for"

@@ -49,7 +49,7 @@ class RecentFeed:
     def tell(self, about: About) -> None:
         """Say what the steps are of; before the first one."""
         with self._lock:
-            self._series.about = about
+            self._series.tell(about)
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
         """Take note of one step."""
@@ -87,7 +87,7 @@ class LogFeed:
         """Say what the log is of, where its first line does not."""
         with self._lock:
             if self._series.about is None:
-                self._series.about = about
+                self._series.tell(about)
 
     def look(self, at: Callable[[Series], T]) -> tuple[T, bool]:
         """Read what the file grew by, a portion at most, and look.
@@ -138,7 +138,7 @@ class LogFeed:
             self._series.unreadable(str(problem))
             return
         if about is not None:
-            self._series.about = about
+            self._series.tell(about)
         self._series.take(step)
 
     def _replaced(self) -> bool:

@@ -53,6 +53,8 @@ class Totals:
     promises: Promises = field(default_factory=Promises)
     five_minutes: Worst = field(default_factory=lambda: Worst(300.0))
     hour: Worst = field(default_factory=lambda: Worst(3600.0))
+    arrived: float = 0.0  # in windows that also tell first tokens
+    answered: float = 0.0  # requests that got their first token in the same windows
     watched_s: float = 0.0
     gpu_s: float = 0.0
     recent: deque[tuple[float, Measured]] = field(default_factory=deque)
@@ -60,6 +62,9 @@ class Totals:
     def take(self, at: float, found: Measured) -> None:
         """Add what was measured up to ``at``."""
         self.promises.absorb(found.promises)
+        if found.started is not None and found.ttft is not None:
+            self.arrived += found.started
+            self.answered += found.ttft.count
         if found.promises.requests > 0:
             for worst in (self.five_minutes, self.hour):
                 worst.take(at, found.promises)
@@ -94,6 +99,7 @@ def as_json(totals: Totals, about: About | None, static: Static | None) -> dict[
         "kept_ttft": _kept_of(totals.promises.late, totals.promises.requests),
         "kept_itl": _less(share(totals.promises.slow, totals.promises.requests)),
         "itl_unknown": share(totals.promises.itl_unknown, totals.promises.requests),
+        "unanswered": max(0.0, totals.arrived - totals.answered),
         "requests": totals.promises.requests,
         "missed": list(totals.promises.missed),
         "worst_5min": [totals.five_minutes.share, totals.five_minutes.at],

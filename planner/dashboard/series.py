@@ -83,6 +83,12 @@ class Series:
         self._last: LoggedStep | None = None
         self._told: tuple[Decision, str] | None = None  # the last decision that was more than keeping on
 
+    def tell(self, about: About) -> None:
+        """Say what the following steps are of; a restarted planner may have another policy."""
+        if about != self.about:
+            self.about = about
+            self._static.forget()
+
     def take(self, step: LoggedStep) -> None:
         """Add one step."""
         self.version += 1

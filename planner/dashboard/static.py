@@ -38,52 +38,50 @@ class StaticPeak:
     def __init__(self) -> None:
         self._minute, self._gathered = -1, Window(0.0)
         self._peak: Window | None = None
-        self._sized: Static | None = None
         self._policy: Policy | None = None
+        self._sized: Static | None = None
+        self._due = False
         self.problem = ""  # why there is no fleet to compare with
+
+    def forget(self) -> None:
+        """The policy is another one: size anew, for the same peak."""
+        self._policy, self._sized, self._due, self.problem = None, None, True, ""
 
     def take(self, at: float, window: Window) -> None:
         """Add a window that ends at ``at`` to its minute."""
         minute = math.floor((at - 0.5 * window.seconds) / MINUTE_S)
-        if minute != self._minute:
-            self._turn()
-            self._minute, self._gathered = minute, window
-        else:
+        if minute == self._minute:
             self._gathered = merged(self._gathered, window)
+            return
+        if _usable(self._gathered) and (self._peak is None or _rate(self._gathered) > _rate(self._peak)):
+            self._peak, self._due = self._gathered, True
+        self._minute, self._gathered = minute, window
 
     def fleet(self, about: About) -> Static | None:
         """What ``size`` asks for at the peak; ``None`` before there was one, or when ``problem`` says why."""
-        if self._peak is None or self.problem:
-            return self._sized
-        try:
-            policy = self._policy = self._policy or _policy(about)
-        except (OSError, ValueError) as problem:
-            self.problem = str(problem)
-            return None
-        load = _load(self._peak)
-        if load is not None:
-            self._sized = Static(load.mean_rate, _sized(policy, load))
-        self._peak = None
+        if self._peak is not None and self._due:
+            self._due = False
+            try:
+                self._policy = self._policy or _policy(about)
+                self._sized = _sized(self._policy, self._peak)
+            except (OSError, ValueError) as problem:
+                self.problem = f"no static-peak to compare with: {problem}"
         return self._sized
-
-    def _turn(self) -> None:
-        seen = self._gathered
-        best = self._sized.rate if self._sized is not None else 0.0
-        if self._peak is not None:
-            best = max(best, _rate(self._peak))
-        usable = seen.seconds >= WHOLE * MINUTE_S and seen.output_tokens is not None and seen.output_tokens.count > 0
-        if usable and _rate(seen) > best:
-            self._peak = seen
 
 
 def _rate(window: Window) -> float:
     return (window.started or 0.0) / window.seconds if window.seconds > 0 else 0.0
 
 
-def _load(peak: Window) -> Load | None:
+def _usable(minute: Window) -> bool:
+    known = (minute.input_tokens, minute.output_tokens)
+    return minute.seconds >= WHOLE * MINUTE_S and all(lengths is not None and lengths.count > 0 for lengths in known)
+
+
+def _load(peak: Window) -> Load:
     prompt, answer = peak.input_tokens, peak.output_tokens
-    if prompt is None or answer is None or prompt.count <= 0 or answer.count <= 0:
-        return None
+    assert prompt is not None
+    assert answer is not None  # it is usable
     cached = min(1.0, (peak.cached_tokens or 0.0) / prompt.total) if prompt.total > 0 else 0.0
     return load_of((_rate(peak),), lengths_of(prompt), 1.0 - cached, lengths_of(answer))
 
@@ -94,7 +92,8 @@ def _policy(about: About) -> Policy:
     return Policy("slo", about.sla, pools)
 
 
-def _sized(policy: Policy, load: Load) -> Mapping[str, int]:
+def _sized(policy: Policy, peak: Window) -> Static:
+    load = _load(peak)
     parts = slo.models(policy.pools, policy.sla, load, {})
     wanted = slo.within_share(policy.pools, parts, load, 1.0 - policy.sla.goal)
-    return constrain(policy, wanted, [])[0]
+    return Static(load.mean_rate, constrain(policy, wanted, [])[0])

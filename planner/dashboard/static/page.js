@@ -52,8 +52,9 @@ function keptCard(f, sla) {
   const hour = f.worst_hour[0] ?? f.worst_5min[0];
   return card("Kept both promises", percent(middle), [
     `${good ? "✓ above" : "✗ below"} the goal of ${percent(sla.goal)}${sure ? "" : ", as estimated"}`,
-    least === most ? "" : `between ${range(least, most, percent)}`,
+    least === most ? "" : `${range(least, most, percent)} by the buckets`,
     hour == null ? "" : `worst ${f.worst_hour[0] == null ? "five minutes" : "hour"} ${percent(hour)}`,
+    f.unanswered > Math.max(10, 0.001 * f.requests) ? `${number(f.unanswered)} arrived without a first token (yet): not counted` : "",
     f.itl_unknown > 0.01 ? `ITL not measured for ${percent(f.itl_unknown)} of requests, counted as kept` : "",
   ], { good });
 }
@@ -118,6 +119,8 @@ function head() {
     ? `${percent(about.sla.goal)} of requests with TTFT ≤ ${duration(about.sla.ttft_s)} and ITL ≤ ${duration(about.sla.itl_s)}` +
       ` · law ${about.law}, every ${spanOf(about.interval_s)} · ${about.mode} · ${about.profile}`
     : "The log does not say what was promised: no targets, no attainment, no GPU-hours.";
+  const hint = matchMedia("(pointer: coarse)").matches ? [] : ["drag in a chart to zoom all of them"];
+  $("zone").textContent = [...(isReal(store.now.at) ? ["times are UTC"] : []), ...hint].join(" · ");
   $("clock").textContent = isReal(store.now.at) ? "UTC." : "The log's own clock, as of a simulation: time of day of the traffic.";
 }
 
@@ -146,6 +149,7 @@ function wrong() {
     return item;
   });
   if (decision && !decision.feasible) items.push(node("li", "The promise is out of reach: the fleet is sized for the best that can be had."));
+  if ($("wrong").textContent === items.map((item) => item.textContent).join("")) return; // told once
   $("wrong").replaceChildren(...items);
   $("wrong").hidden = !items.length;
 }

@@ -24,8 +24,9 @@ export function span(seconds) {
 
 export function percent(share) {
   if (share == null) return UNKNOWN;
-  const digits = share > 0.9 && share < 1 ? 2 : 1;
-  const shown = share < 1 ? Math.min(100 * share, 100 - 10 ** -digits) : 100; // nearly all is not all
+  if (share >= 1) return `${number(100 * share)}${GAP}%`;
+  const digits = share > 0.9 ? 2 : 1;
+  const shown = Math.min(100 * share, 100 - 10 ** -digits); // nearly all is not all
   return `${Number(shown.toFixed(digits))}${GAP}%`;
 }
 
