@@ -18,6 +18,7 @@ COMMANDS = {
     "simulate": "Run a policy on traffic through a simulated fleet and see which promises it keeps.",
     "compare": "Run several policies on the same traffic, in one table.",
     "run": "Steer a real stack: read Prometheus, decide, scale, show what and why.",
+    "demo": "Watch all of it on this machine: a real stack under load, workers added and removed.",
     "size": "How many workers for this load and this promise?",
     "dashboard": "Show a decision log as a page in the browser, finished or still growing.",
     "explain": "Why this number: a decision of a log, in words.",
@@ -30,6 +31,7 @@ COMMANDS = {
 EXTRAS = {
     "simulate": ("numba", "scipy", "matplotlib", "jinja2", "zstandard"),
     "data": ("httpx", "tenacity"),
+    "demo": ("aiohttp", "tokenizers"),
     "live": ("plotly", "prometheus_api_client", "prometheus_client", "starlette", "structlog", "uvicorn"),
     "forecast": ("filterpy", "pmdarima", "prophet", "statsmodels", "pandas"),
 }

@@ -224,9 +224,20 @@ def _some_words(source: random.Random, count: int) -> list[str]:
 
 def models_served(url: str) -> list[str]:
     """Names of the models that have workers; none when nobody answers."""
+    return [str(model["id"]) for model in _asked(f"{url}/v1/models").get("data", [])]
+
+
+def targets_up(prometheus_url: str) -> int:
+    """How many targets Prometheus has scraped well; 0 when it does not answer."""
+    result = _asked(f"{prometheus_url}/api/v1/query?query=sum(up)").get("data", {}).get("result", [])
+    return int(float(result[0]["value"][1])) if result else 0
+
+
+def _asked(url: str) -> dict[str, Any]:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"{url}/v1/models", timeout=2.0) as reply:
-            return [str(model["id"]) for model in json.load(reply)["data"]]
+        with direct.open(url, timeout=2.0) as reply:
+            answer = json.load(reply)
     except (OSError, ValueError):
-        return []
+        return {}
+    return answer if isinstance(answer, dict) else {}

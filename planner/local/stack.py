@@ -23,10 +23,11 @@ from planner.adapters.children import Ports
 from planner.adapters.processes import Event, ProcessFleet, Worker
 from planner.core.profiles import Profile
 from planner.local import model, timing
-from planner.local.client import models_served
+from planner.local.client import Client, Replies, models_served, targets_up
 from planner.local.errors import StackError
 from planner.local.install import Tools
 from planner.local.parts import Part
+from planner.simulation.traffic.types import Traffic
 
 MODEL = "tiny"
 Mode = Literal["aggregated", "disaggregated"]
@@ -67,13 +68,15 @@ class Stack:
         self._open = ExitStack()
         ports = Ports()
         self._ports = {name: ports.take() for name in ("frontend", "envoy", "admin", "prometheus")}
-        self.frontend = self._part("frontend", self._frontend_command(), self._env(), "frontend", "/health")
+        self.frontend = self._part(
+            "frontend", self._frontend_command(), os.environ | self._env(), "frontend", "/health"
+        )
         self.prometheus = self._part(
             "prometheus", self._prometheus_command(), dict(os.environ), "prometheus", "/-/ready"
         )
         self.envoy = self._part("envoy", self._envoy_command(), dict(os.environ), "admin", "/ready")
-        workers = {pool: self._worker(role) for pool, role in _ROLES[shape.mode].items()}
-        self.fleet = ProcessFleet(workers, self.folder / "workers.json", self.folder / "logs", tell)
+        self.workers = {pool: self._worker(role) for pool, role in _ROLES[shape.mode].items()}
+        self.fleet = ProcessFleet(self.workers, self.folder / "workers.json", self.folder / "logs", tell)
 
     @property
     def url(self) -> str:
@@ -135,6 +138,30 @@ class Stack:
                 raise StackError(f"the frontend knows no worker after {timeout_s:g} s (log: {self.frontend.log})")
             time.sleep(0.02)
 
+    def serve(self, requests: Traffic) -> Replies:
+        """Send requests through Envoy and wait for their answers.
+
+        Raises:
+            StackError: one is not served.
+        """
+        replies = Client(self.url, MODEL, requests).run()
+        for error in filter(None, replies.errors):
+            raise StackError(f"the stack does not serve: {error} (logs: {self.folder}/logs)")
+        return replies
+
+    def wait_scraped(self, timeout_s: float = 30.0) -> None:
+        """Wait until Prometheus has a sample of everything that serves; a new target takes it about five seconds.
+
+        Raises:
+            StackError: it has not after ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        wanted = 1 + sum(reading.ready for reading in self.fleet.fleet().values())
+        while targets_up(self.prometheus_url) < wanted:
+            if time.monotonic() > deadline:
+                raise StackError(f"Prometheus does not see all {wanted} targets after {timeout_s:g} s")
+            time.sleep(0.1)
+
     def _write_files(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "registry").mkdir(exist_ok=True)
@@ -153,15 +180,13 @@ class Stack:
         return Part(name, command, env, f"http://127.0.0.1:{self._ports[port]}{path}", self.folder)
 
     def _env(self) -> dict[str, str]:
-        """Discovery by files, events by ZeroMQ: no daemon of its own; nothing beyond this machine."""
+        """What frontend and workers get on top of our environment.
+
+        Discovery by files and events by ZeroMQ need no daemon; everything stays on this machine.
+        """
         local = dict.fromkeys(("DYN_TCP_RPC_HOST", "DYN_TCP_RESPONSE_STREAM_HOST", "DYN_EVENT_PLANE_HOST",
                                "DYN_SYSTEM_HOST", "DYN_HTTP_RPC_HOST"), "127.0.0.1")  # fmt: skip
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DYN_", "PYTHON", "NATS_", "ETCD_", "VIRTUAL_ENV"))
-        }
-        return inherited | local | {
+        return local | {
             "DYN_DISCOVERY_BACKEND": "file",
             "DYN_FILE_KV": str(self.folder / "registry"),
             "DYN_EVENT_PLANE": "zmq",
@@ -169,11 +194,14 @@ class Stack:
             "DYN_LOG": "warn,tower_http=off",  # each probe of a worker that is not ready yet would be an error
             "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONWARNINGS": "ignore",
         } | dict(self.shape.extra)  # fmt: skip
 
+    @property
+    def _python(self) -> tuple[str, ...]:
+        return (str(self.tools.python), "-E", "-W", "ignore", "-m")  # -E: our PYTHONPATH is not theirs
+
     def _frontend_command(self) -> tuple[str, ...]:
-        return (str(self.tools.python), "-m", "dynamo.frontend", "--http-host", "127.0.0.1",
+        return (*self._python, "dynamo.frontend", "--http-host", "127.0.0.1",
                 "--http-port", str(self._ports["frontend"]), "--router-mode", self.shape.router,
                 "--migration-limit", str(self.shape.migration_limit))  # fmt: skip
 
@@ -190,7 +218,7 @@ class Stack:
         """How one worker is started; one a process: several in one share a single endpoint for metrics."""
         shape = self.shape
         blocks = int(shape.profile.max_kv_tokens // shape.block_tokens)
-        command = (str(self.tools.python), "-m", "dynamo.mocker", "--model-path", f"{self.folder}/model",
+        command = (*self._python, "dynamo.mocker", "--model-path", f"{self.folder}/model",
                    "--model-name", MODEL, "--disaggregation-mode", role,
                    "--planner-profile-data", f"{self.folder}/timing.npz",
                    "--block-size", str(shape.block_tokens), "--num-gpu-blocks-override", str(blocks),
