@@ -105,16 +105,19 @@ class Blend(Gridded):
 class Conformal(Gridded):
     """Calibrated quantiles around any predictor, from its own errors at each horizon.
 
-    Errors are divided by the square root of the forecast, as arrivals scatter; the level asked of the
-    residuals is adapted so that the realised coverage settles on the nominal one (adaptive conformal
-    inference, Gibbs and Candès 2021).
+    Errors are divided by the square root of the forecast, as arrivals scatter, or of the series' own mean
+    where the forecast is lower: what comes out of a silence says little about the scatter of a load. The
+    level asked of the residuals is adapted so that the realised coverage settles on the nominal one
+    (adaptive conformal inference, Gibbs and Candès 2021). No scenario lies far above all that was ever seen.
     """
 
     NAME = "conformal"
-    FIELDS = ("inner", "residuals", "pending", "shift")
+    FIELDS = ("inner", "residuals", "pending", "shift", "learnt", "recent")
     HORIZONS = 5
+    BURN_IN = 5  # values learnt before forecasts are scored: the errors of a beginner are not those of the series
     GAIN = 0.005
     LEAST = 20  # residuals before quantiles are given
+    HEADROOM = 1.5  # no scenario beyond this many times the highest value of late
 
     def __init__(self, step_s: float, inner: Gridded) -> None:
         super().__init__(step_s)
@@ -122,28 +125,33 @@ class Conformal(Gridded):
         self.residuals: list[list[float]] = [[] for _ in range(self.HORIZONS)]
         self.pending: list[list[float] | None] = []  # paths said at earlier steps, newest last
         self.shift = [0.0] * self.HORIZONS  # added to the level of the upper quantile
+        self.learnt = 0  # values, gaps not counted
+        self.recent: list[float] = []  # the last MEMORY of them
 
     def update(self, at: float, value: float | None) -> None:
         super().update(at, value)
         self.inner.update(at, value)
-        self.pending.append(self.inner._means(self.HORIZONS))
+        self.pending.append(self.inner._means(self.HORIZONS) if self.learnt >= self.BURN_IN else None)
 
     def _learn(self, value: float | None) -> None:
         del self.pending[: -self.HORIZONS]
         if value is None:
             return
+        self.learnt += 1
         for h in range(1, min(self.HORIZONS, len(self.pending)) + 1):
             said = self.pending[-h]
             if said is not None:
                 self._score(h - 1, max(0.0, said[h - 1]), value)
+        self.recent.append(value)
+        del self.recent[:-MEMORY]
 
     def _score(self, h: int, said: float, value: float) -> None:
         kept = self.residuals[h]
         if len(kept) >= self.LEAST:
-            bound = said + _scale(said) * _level(sorted(kept), 0.9 + self.shift[h])
+            bound = said + self._scale(said) * _level(sorted(kept), 0.9 + self.shift[h])
             self.shift[h] += self.GAIN * ((value > bound) - 0.1)
             self.shift[h] = min(0.08, max(-0.2, self.shift[h]))
-        kept.append((value - said) / _scale(said))
+        kept.append((value - said) / self._scale(said))
         del kept[:-MEMORY]
 
     def path(self, steps: int) -> Sequence[Forecast] | None:
@@ -157,14 +165,20 @@ class Conformal(Gridded):
             return forecast
         known = sorted(self.residuals[h])
         widen = math.sqrt(forecast.steps / (h + 1))
-        mean, scale = forecast.mean, _scale(forecast.mean) * widen
+        mean, scale = forecast.mean, self._scale(forecast.mean) * widen
+        most = self.HEADROOM * max(mean, *self.recent)
         quantiles, last = {}, 0.0
         for level in QUANTILES:
             shift = self.shift[h] * min(1.0, max(0.0, (level - 0.5) / 0.4))
-            last = max(last, mean + scale * _level(known, level + shift))
+            last = max(last, min(most, mean + scale * _level(known, level + shift)))
             quantiles[level] = last
         scenarios = (mean + scale * _level(known, (k + 0.5) / SCENARIOS) for k in range(SCENARIOS))
-        return Forecast(forecast.steps, mean, quantiles, tuple(max(0.2 * mean, s) for s in scenarios))
+        return Forecast(forecast.steps, mean, quantiles, tuple(min(most, max(0.2 * mean, s)) for s in scenarios))
+
+    def _scale(self, said: float) -> float:
+        """√ of the forecast, or of the mean of the series; a floor, so that a forecast of nothing can be wrong."""
+        mean = sum(self.recent) / len(self.recent) if self.recent else 0.0
+        return math.sqrt(max(said, mean, 1e-3))
 
     def _means(self, steps: int) -> list[float] | None:
         return self.inner._means(steps)
@@ -176,11 +190,6 @@ class Conformal(Gridded):
     def adopt(self, model: Mapping[str, Any]) -> None:
         """For the inner predictor."""
         self.inner.adopt(model)
-
-
-def _scale(said: float) -> float:
-    """√ of the forecast; a floor, so that a forecast of nothing can be wrong."""
-    return math.sqrt(max(said, 1e-3))
 
 
 def _level(ordered: Sequence[float], level: float) -> float:

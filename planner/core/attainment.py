@@ -51,8 +51,12 @@ def spent(budget: float, missed: float, requests: float, goal: float, elapsed_s:
     return faded + missed - aim * requests
 
 
-def urgency(budget: float, rate: float, goal: float) -> float:
-    """Log factor on the price of a miss: budget overspent by an hour's allowance multiplies it by e."""
+def urgency(budget: float, rate: float, goal: float, visible: bool = True) -> float:
+    """Log factor on the price of a miss: budget overspent by an hour's allowance multiplies it by e.
+
+    Where misses are not all ``visible`` a budget that looks unspent proves nothing: the factor stays at 0.
+    """
     if rate <= 0:
         return 0.0
-    return min(max(budget / ((1.0 - goal) * rate * 3600.0), tuning.FEEDBACK_LOW), tuning.FEEDBACK_HIGH)
+    low = tuning.FEEDBACK_LOW if visible else 0.0
+    return min(max(budget / ((1.0 - goal) * rate * 3600.0), low), tuning.FEEDBACK_HIGH)

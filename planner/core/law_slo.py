@@ -16,7 +16,7 @@ from planner.core.proposal import Proposal
 from planner.core.sizing import slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
-from planner.core.types import DemandForecast, Observation, Reason
+from planner.core.types import DemandForecast, Observation, Reason, Role
 from predictors import registry
 from predictors.api import Forecast, Predictor
 
@@ -37,26 +37,31 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     if load is None:
         return None, state
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
-    state = _priced(policy, replace(state, load=load), parts, load)
+    state = _priced(policy, state, parts, load)
     forecast = _forecast(path, rates, load, horizon_s)
-    return _proposal(policy, state, parts, load, forecast, Reason.SIZED), state
+    extra = _backlog_rate(policy, state, seen, load, parts, rate)
+    if extra > 0:
+        load = replace(load, rates=tuple(r + extra for r in rates))
+        parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    return _proposal(policy, state, parts, load, forecast, Reason.SIZED), replace(state, load=load)
 
 
 def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
     """The fast look: size at once for an overload the last full decision did not plan for.
 
     The rate of the last few windows counts only as far as it stands above chance; a backlog counts
-    as load to be worked off within a start-up and an interval. ``None`` when the plan still holds.
+    as load to be worked off within an interval. ``None`` when the plan still holds.
     """
     load, asked = state.load, state.asked
     now = recent_rate(state.memory, tuning.SHORT_TERM_S)
     if load is None or asked is None or now is None:
         return None
     doubt = tuning.FAST_DOUBT * math.sqrt(load.dispersion_at(now) * now / tuning.SHORT_TERM_S)
-    sure = now - doubt + _backlog_rate(policy, state, seen, load)
-    if sure <= max(load.rates):
+    sure = max(0.0, now - doubt)
+    if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
         return None
-    sudden = replace(load, rates=(sure,))
+    parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    sudden = replace(load, rates=(sure + _backlog_rate(policy, state, seen, load, parts, sure),))
     parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
     urgent = _proposal(policy, state, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
@@ -78,7 +83,9 @@ def scenarios(path: Sequence[Forecast] | None, rate: float) -> tuple[float, ...]
 def _offered(policy: Policy, state: PlannerState) -> float | None:
     """Requests per second since the last full decision; ``None`` when too little of it was seen."""
     window = state.memory.gathered
-    if window is None or window.started is None or window.seconds < state.memory.blind_s:
+    if window is None or window.started is None:
+        return None
+    if window.seconds < max(state.memory.blind_s, tuning.LEAST_OBSERVED * policy.interval_s):
         return None
     return window.started / window.seconds
 
@@ -122,9 +129,8 @@ def _load(state: PlannerState, rates: tuple[float, ...], rate: float) -> Load | 
         return None
     prompt = lengths_of(mix.input_tokens)
     output: Lengths = lengths_of(mix.output_tokens) if mix.output_tokens is not None else fixed_length(prompt.mean)
-    burst = dispersion(state.memory)
-    over = recent_rate(state.memory, tuning.DISPERSION_MEMORY_S) or rate
-    return load_of(rates, prompt, 1.0 - mix.cached_share, output, burst, over)
+    burst, over = dispersion(state.memory)
+    return load_of(rates, prompt, 1.0 - mix.cached_share, output, burst, over or rate)
 
 
 def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load) -> PlannerState:
@@ -141,7 +147,9 @@ def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel],
 def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load,
               forecast: DemandForecast | None, reason: Reason) -> Proposal:  # fmt: skip
     share = 1.0 - policy.sla.goal
-    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal)
+    # which answers met prompts in the same worker, no metric tells
+    visible = all(pool.role is not Role.AGGREGATED for pool in policy.pools)
+    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, visible)
     price = math.exp((state.price.log or 0.0) + urgent)
     cap = tuning.MISS_CAP * share * math.exp(-min(0.0, urgent)) / len(policy.pools)
     wanted = slo.at_price(policy.pools, parts, load, price, cap)
@@ -170,9 +178,27 @@ def _forecast(path: Sequence[Forecast] | None, rates: tuple[float, ...], load: L
     )
 
 
-def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: Load) -> float:
-    """Waiting requests as an extra rate, if they are more than the TTFT target explains."""
+def _waiting(policy: Policy, seen: Observation, load: Load) -> float:
+    """Requests that wait, if they are more than the TTFT target explains."""
     waiting = max((reading.waiting or 0.0 for reading in seen.pools.values()), default=0.0)
-    usual = load.mean_rate * policy.sla.ttft_s
-    drain_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
-    return max(0.0, waiting - usual) / drain_s
+    return max(0.0, waiting - load.mean_rate * policy.sla.ttft_s)
+
+
+def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: Load,
+                  parts: Mapping[str, PoolModel], rate: float) -> float:  # fmt: skip
+    """A backlog as an extra rate: to be worked off within one interval once help is there.
+
+    Everybody who comes behind a backlog misses too, so what it costs to be rid of it quickly is little. It
+    goes on growing until help comes: by what ``rate`` is above the capacity that is ready.
+    """
+    backlog = _waiting(policy, seen, load)
+    if backlog <= 0:
+        return 0.0
+    grows = 0.0
+    for pool in policy.pools:
+        reading, busy = seen.pools.get(pool.name), parts[pool.name].busy(rate)
+        if reading is not None and busy > reading.ready:
+            startup_s = state.startup_s.get(pool.name, pool.startup_s)
+            help_in_s = max(0.0, startup_s - max(reading.starting_s, default=0.0))
+            grows = max(grows, rate * (1.0 - reading.ready / busy) * help_in_s)
+    return (backlog + grows) / policy.interval_s

@@ -77,20 +77,21 @@ def merged(a: Window, b: Window) -> Window:
     )
 
 
-def dispersion(memory: Memory) -> float:
-    """Variance over mean of arrivals, from differences of neighbouring windows; at least 1 (Poisson).
+def dispersion(memory: Memory) -> tuple[float, float]:
+    """(variance over mean of arrivals, requests per second at which it was seen); at least 1 (Poisson).
 
     For counts x of equal windows (x_k − x_{k−1})² / (x_k + x_{k−1}) has the index of dispersion as its
     mean, whatever the slow trend does (von Neumann's successive differences). Steps of the rate are
     trimmed off. Few windows say nothing: the estimate starts at Poisson.
     """
     ticks = memory.ticks
-    pairs = [(a, b) for (a, sa), (b, sb) in itertools.pairwise(ticks) if 0.7 < sa / sb < 1.4 and a + b > 0]
+    pairs = [(a, b, sa + sb) for (a, sa), (b, sb) in itertools.pairwise(ticks) if 0.7 < sa / sb < 1.4 and a + b > 0]
     if len(pairs) < 6:
-        return 1.0
-    ratios = sorted((b - a) ** 2 / (a + b) for a, b in pairs)
+        return 1.0, 0.0
+    ratios = sorted(((b - a) ** 2 / (a + b), (a + b) / s) for a, b, s in pairs)
     kept = ratios[: max(1, int(len(ratios) * tuning.DISPERSION_TRIM))]
-    return max(1.0, tuning.DISPERSION_UNTRIM * sum(kept) / len(kept))
+    index, rate = (sum(part) / len(kept) for part in zip(*kept, strict=True))
+    return max(1.0, tuning.DISPERSION_UNTRIM * index), rate
 
 
 def recent_rate(memory: Memory, over_s: float) -> float | None:

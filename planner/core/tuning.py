@@ -15,8 +15,10 @@ DISPERSION_UNTRIM = 1.32
 """…and what trimming takes off a chi-square is put back (the lowest 95 % of a chi-square have 1 / 1.32 of its mean)."""
 MIX_MEMORY = 0.7
 """Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
-PRIOR_SPREAD = 0.10
-"""Relative forecast error assumed until residuals have been collected."""
+LEAST_OBSERVED = 0.5
+"""A rate is learnt from at least this share of an interval: the few seconds after a start are mostly chance."""
+PRIOR_SPREAD = 0.15
+"""Relative forecast error until residuals have been collected; public traces have 5 to 30 %, three minutes ahead."""
 SHORT_TERM_S = 15.0
 """The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
 FAST_DOUBT = 3.0
