@@ -67,7 +67,7 @@ def policy_of(settings: ControlSettings, profile: Profile, name: str | None = No
     )
 
 
-POLICIES = ("slo", "classic", "classic+arima", "classic+kalman", "classic+prophet", "static", "clairvoyant")
+POLICIES = ("slo", "classic", "classic+arima", "classic+kalman", "classic+prophet", "static", "late", "clairvoyant")
 """What ``compare`` knows."""
 
 

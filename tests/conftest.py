@@ -16,6 +16,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="accept the decisions of today (make golden)")
+
+
+@pytest.fixture
+def write_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether recorded decisions are to be written anew."""
+    return bool(request.config.getoption("--write-golden"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of big traces and reference cases that are too large to ship."""

@@ -19,6 +19,8 @@ from planner.simulation.run import Promise, Run, WorkerSpan
 
 SCHEMA = "sla-planner/simulation.v1"
 COMPARISON = "sla-planner/comparison.v1"
+MATCHED = 0.001
+"""A bound within 0.1 points of a policy's share is told without its own."""
 FIVE_MINUTES_S, HOUR_S = 300.0, 3600.0
 
 
@@ -103,7 +105,16 @@ class Row:
 
     summary: Summary
     ratio: float | None = None  # GPU-hours over the bound's
-    at_attainment: float | None = None  # what the bound kept: the policy's within 0.05 points
+    at_attainment: float | None = None  # what the bound kept: the policy's within 0.05 points, where it can
+
+    @property
+    def shown_ratio(self) -> str:
+        """The ratio for people, with the bound's share where no plan keeps as little as the policy."""
+        if self.ratio is None:
+            return "–"
+        mine, bound = self.summary.attainment.both, self.at_attainment
+        far = mine is not None and bound is not None and abs(bound - mine) > MATCHED
+        return f"{self.ratio:.3f} at {100 * (bound or 0.0):.1f} %" if far else f"{self.ratio:.3f}"
 
     def to_json(self) -> dict[str, Any]:
         """The row as ``compare --json`` prints it."""

@@ -77,7 +77,7 @@ def write_comparison(path: Path, rows: Sequence[Row], settings: Mapping[str, obj
             ms(row.summary.ttft.p95),
             ms(row.summary.itl.p95),
             f"{row.summary.gpu_hours:,.1f}",
-            "–" if row.ratio is None else f"{row.ratio:.3f}",
+            row.shown_ratio,
             f"{row.summary.changes_per_hour:.1f}",
         )
         for row in rows

@@ -14,7 +14,9 @@ from planner.simulation.report.figures import Latency, Row, Summary
 def verdict(summary: Summary) -> str:
     """The promise, kept or not, in a sentence."""
     both, goal = summary.attainment.both, summary.promise.goal
-    promise = f"TTFT ≤ {ms(summary.promise.ttft_s)} and ITL ≤ {ms(summary.promise.itl_s)} for {goal:.4g} of requests"
+    promise = (
+        f"TTFT ≤ {ms(summary.promise.ttft_s)} and ITL ≤ {ms(summary.promise.itl_s)} for {100 * goal:.4g} % of requests"
+    )
     if both is None:
         return f"No request arrived; nothing was promised ({promise})."
     word = "kept" if both >= goal else "not kept"
@@ -65,7 +67,7 @@ def comparison(rows: Sequence[Row]) -> RenderableType:
             ms(s.ttft.p95),
             ms(s.itl.p95),
             f"{s.gpu_hours:,.1f}",
-            "–" if row.ratio is None else f"{row.ratio:.3f}",
+            row.shown_ratio,
             f"{s.changes_per_hour:.1f}",
         )
     return table
