@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.ports import Decider
     from planner.simulation.engine import PlantParameters, StepFit
     from planner.simulation.simulate import World
+    from planner.simulation.traffic.types import Traffic
 
 LENGTH_SPREAD = 0.8
 """σ of log length assumed around a mean that comes without a distribution (coefficient of variation 0.95)."""
@@ -109,20 +110,16 @@ def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
     )
 
 
-def world_of(settings: SimulateSettings, profile: Profile) -> World:
-    """Traffic, plant and promise: what is the same for every policy.
+def traffic_of(settings: SimulateSettings) -> Traffic:
+    """The requests that the settings name.
 
     Raises:
-        ValueError: the traffic cannot be read or makes no sense.
+        ValueError: they cannot be read or make no sense.
     """
-    from planner.simulation.cluster import Failures, Startup
-    from planner.simulation.run import Promise
-    from planner.simulation.simulate import World
-    from planner.simulation.traffic.drift import drifted
     from planner.simulation.traffic.load import TrafficSpec, load
 
     asked = settings.traffic
-    traffic = load(
+    return load(
         TrafficSpec(
             source=asked.source,
             format=asked.format,
@@ -136,6 +133,20 @@ def world_of(settings: SimulateSettings, profile: Profile) -> World:
             seed=settings.seed,
         )
     )
+
+
+def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | None = None) -> World:
+    """Traffic, plant and promise: what is the same for every policy; ``traffic`` in place of what the settings name.
+
+    Raises:
+        ValueError: the traffic cannot be read or makes no sense.
+    """
+    from planner.simulation.cluster import Failures, Startup
+    from planner.simulation.run import Promise
+    from planner.simulation.simulate import World
+    from planner.simulation.traffic.drift import drifted
+
+    traffic = traffic or traffic_of(settings)
     if settings.plant.osl_drift != 1.0:
         traffic = drifted(traffic, settings.plant.osl_drift)
     longest = float(traffic.input_tokens.max())
@@ -203,5 +214,6 @@ __all__ = [
     "pools_of",
     "profile_of",
     "step_of",
+    "traffic_of",
     "world_of",
 ]
