@@ -19,7 +19,7 @@ def command(configuration: str | None, **options: Any) -> None:
     """Run a policy on traffic through a simulated fleet and see which promises it keeps.
 
     CONFIG.yaml is a file or the name of a shipped scenario (demo, conv-day, aggregated); flags go over it.
-    Exit code 1 when attainment ends below --min-attainment.
+    Exit code 1 when attainment ends below --min-attainment, or the promise is out of reach of any fleet.
     """
     file = config.find(configuration) if configuration else None
     settings = config.load(SimulateSettings, file, given(SimulateSettings, options))
@@ -32,6 +32,8 @@ def command(configuration: str | None, **options: Any) -> None:
 
     summary = figures.summarise(run)
     write.simulation(run, summary, outputs, settings.model_dump(mode="json", by_alias=True, exclude_none=True))
+    if not summary.feasible:
+        raise SystemExit(1)
     reached = summary.attainment.both
     if settings.min_attainment is not None and (reached is None or reached < settings.min_attainment):
         shown = "unknown" if reached is None else f"{reached:.2%}"

@@ -75,6 +75,7 @@ class Summary:
     wall_seconds: float
     requests_per_second: float
     notes: tuple[str, ...] = ()
+    feasible: bool = True  # False: most decisions said that no fleet can keep the promise
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``simulate --json`` prints."""
@@ -82,6 +83,7 @@ class Summary:
             "schema": SCHEMA,
             "policy": self.policy,
             "promise": _fields(self.promise),
+            "feasible": self.feasible,
             "requests": self.requests,
             "completed": self.completed,
             "attainment": _fields(self.attainment),
@@ -134,6 +136,7 @@ def summarise(run: Run) -> Summary:
     hours = {pool: gpu_hours(run, pool) for pool in run.gpus_per_replica}
     total = sum(hours.values())
     longer = traffic.output_tokens > 1
+    feasible, beyond = reach(run)
     return Summary(
         policy=run.policy,
         promise=promise,
@@ -157,8 +160,18 @@ def summarise(run: Run) -> Summary:
         seed=run.seed,
         wall_seconds=run.wall_seconds,
         requests_per_second=traffic.requests / run.plant_seconds if run.plant_seconds > 0 else 0.0,
-        notes=run.notes,
+        notes=(*run.notes, *beyond),
+        feasible=feasible,
     )
+
+
+def reach(run: Run) -> tuple[bool, tuple[str, ...]]:
+    """(whether most sized decisions found the promise within reach, what the last of the others said)."""
+    sized = [step.decision for step in run.steps if step.decision.expected is not None]
+    beyond = [decision for decision in sized if not decision.feasible]
+    if 2 * len(beyond) <= len(sized):
+        return True, ()
+    return False, beyond[-1].notes
 
 
 def worst(arrivals_s: NDArray[np.float64], kept: NDArray[np.bool_], window_s: float) -> float | None:

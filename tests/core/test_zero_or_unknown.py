@@ -1,0 +1,106 @@
+"""Zero is measured, unknown is not: the border at which other planners scale to the minimum in an outage."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.core.attainment import late_share, slow_share, spent, urgency
+from planner.core.histogram import Histogram
+from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.types import PoolReading
+
+INF = float("inf")
+
+
+def door(started, total=0.0, buckets=(0.0, 0.0)):
+    return FrontDoor(started=started, ttft=Cumulative((0.5, INF), buckets, total))
+
+
+def scrape(at, **front):
+    return Scrape(at, front, {"prefill": PoolReading(1, 1)})
+
+
+def test_a_counter_that_did_not_grow_is_zero():
+    """prop-5: the series is there, nothing came."""
+    window = observe(scrape(0, a=door(10.0)), scrape(5, a=door(10.0))).window
+
+    assert window is not None
+    assert window.started == 0.0
+
+
+@pytest.mark.parametrize("absent", [None, math.nan])
+def test_a_metric_error_is_never_zero(absent):
+    """prop-6: an absent series or NaN is unknown, whatever was there before."""
+    window = observe(scrape(0, a=door(10.0)), scrape(5, a=door(absent))).window
+
+    assert window is not None
+    assert window.started is None
+
+
+def test_no_frontend_at_all_is_no_window():
+    """prop-6: a scrape that found nobody says nothing about traffic."""
+    assert observe(scrape(0, a=door(10.0)), scrape(5)).window is None
+    assert observe(None, scrape(5, a=door(10.0))).window is None
+
+
+def test_a_restarted_frontend_counts_what_it_shows():
+    window = observe(scrape(0, a=door(1000.0)), scrape(5, a=door(30.0))).window
+
+    assert window is not None
+    assert window.started == 30.0
+
+
+def test_a_new_frontend_was_born_in_the_window():
+    window = observe(scrape(0, a=door(100.0)), scrape(5, a=door(110.0), b=door(7.0))).window
+
+    assert window is not None
+    assert window.started == 17.0
+
+
+counts = st.lists(st.floats(0.0, 1e6), min_size=2, max_size=30)
+
+
+@given(counts)
+def test_a_counter_that_restarts_at_any_time_never_runs_backwards(values):
+    """prop-6: no order of readings may give a negative count."""
+    for before, after in itertools.pairwise(values):
+        window = observe(scrape(0, a=door(before)), scrape(5, a=door(after))).window
+        assert window is not None
+        assert window.started is not None
+        assert 0.0 <= window.started <= after
+
+
+def test_a_share_is_between_what_the_buckets_say():
+    """90 of 100 within 470 ms, 98 within 1 s: at 500 ms between 2 % and 10 % are late, nearer to 10 %."""
+    late = late_share(Histogram((0.47, 1.0, INF), (90.0, 8.0, 2.0), 30.0), 0.5)
+
+    assert late is not None
+    assert 0.08 < late < 0.10
+    assert late_share(Histogram((0.5, INF), (90.0, 10.0), 30.0), 0.5) == pytest.approx(0.1)  # an edge: exact
+    assert late_share(Histogram((0.5, INF), (0.0, 0.0), 0.0), 0.5) is None
+    assert late_share(None, 0.5) is None
+
+
+def test_slow_workers_count_by_their_tokens():
+    reading = replace(PoolReading(2, 2), worker_steps=((0.030, 300.0), (0.010, 700.0)))
+
+    assert slow_share(reading, 0.025) == pytest.approx(0.3)
+    assert slow_share(PoolReading(2, 2), 0.025) is None
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1e5)), max_size=200))
+def test_the_error_budget_winds_up_no_further_than_its_bounds(windows):
+    """Anti-windup: whatever has been, the price is corrected within its bounds; without load, not at all."""
+    budget = 0.0
+    for share, requests in windows:
+        budget = spent(budget, share * requests, requests, 0.99, 5.0)
+
+    assert -2.0 <= urgency(budget, 100.0, 0.99) <= 3.0
+    assert 0.0 <= urgency(budget, 100.0, 0.99, visible=False) <= 3.0
+    assert urgency(budget, 0.0, 0.99) == 0.0
