@@ -23,7 +23,8 @@ def test_every_flag_that_scripts_rely_on_is_taken_together(tmp_path: Path) -> No
     """Design section 7; a renamed flag breaks somebody's script."""
     found = invoke(
         "simulate", *SHORT, "--scale", "2", "--from", "1m", "--to", "3m", "--dispersion", "8",
-        "--mode", "disaggregated", "--router", "kv", "--law", "slo", "--predictor", "constant", "--goal", "0.95", "--interval", "60s",
+        "--mode", "disaggregated", "--router", "kv", "--law", "slo", "--predictor", "constant",
+        "--goal", "0.95", "--interval", "60s",
         "--scrape", "5s", "--startup", "30s", "--plant-slower", "1.1", "--budget", "9", "--seed", "3",
         "--initial", "prefill=2,decode=1", "--min-replicas", "prefill=1,decode=1",
         "--max-replicas", "prefill=5,decode=3", "--gpus-per-replica", "prefill=1,decode=2", "--json", "-",
