@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -40,8 +40,8 @@ DURATION = Parsed("duration", duration_s)
 """Seconds, for options that are no settings: ``--bin 3m``."""
 
 
-def settings_options(model: type[BaseModel]) -> Callable[[F], F]:
-    """Add an option for every setting that has a flag.
+def settings_options(model: type[BaseModel], without: Collection[str] = ()) -> Callable[[F], F]:
+    """Add an option for every setting that has a flag, but for flags ``without`` use to the command.
 
     Values stay as they were typed: the settings check them together with the file, so that all
     problems are told at once. ``given`` makes them overrides.
@@ -49,7 +49,8 @@ def settings_options(model: type[BaseModel]) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         for flag, one in reversed(flags(model).items()):
-            command = _option(flag, one)(command)
+            if flag not in without:
+                command = _option(flag, one)(command)
         return command
 
     return add

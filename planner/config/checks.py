@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from planner.config.backtest import BacktestSettings
 from planner.config.live import LiveSettings
 from planner.config.problems import did_you_mean
 from planner.config.settings import (
     CompareSettings,
     ControlSettings,
     DeploymentSettings,
+    OutputSettings,
     SimulateSettings,
     SizeSettings,
 )
@@ -35,6 +37,8 @@ def contradictions(settings: DeploymentSettings) -> Iterator[Finding]:
         yield from _simulation(settings)
     if isinstance(settings, LiveSettings):
         yield from _live(settings)
+    if isinstance(settings, BacktestSettings):
+        yield from _backtest(settings)
 
 
 def _control(settings: ControlSettings) -> Iterator[Finding]:
@@ -104,7 +108,20 @@ def _simulation(settings: SimulateSettings) -> Iterator[Finding]:
         yield ("scrape", "interval", "law"), f"scrape {both}: every decision needs a new look"
     if settings.plant.retries and settings.plant.timeout_s is None:
         yield ("plant.retries", "plant.timeout"), "clients only retry after a timeout, and plant.timeout is not set"
-    files = settings.outputs
+    yield from _results(settings.outputs)
+
+
+def _backtest(settings: BacktestSettings) -> Iterator[Finding]:
+    if settings.from_ is not None and settings.last_s is not None:
+        yield ("last", "from"), "from and last both say where the period begins: only one of them can"
+    if settings.from_ is None and settings.last_s is None:
+        yield ("last", "from"), "which period? write last, like 7d, or from"
+    if settings.plant.retries and settings.plant.timeout_s is None:
+        yield ("plant.retries", "plant.timeout"), "clients only retry after a timeout, and plant.timeout is not set"
+    yield from _results(settings.outputs)
+
+
+def _results(files: OutputSettings) -> Iterator[Finding]:
     yield from _outputs(
         {
             "outputs.json": files.json_file,
