@@ -8,7 +8,8 @@ from planner.adapters.prometheus.history import history
 from planner.adapters.prometheus.server import Server
 from planner.adapters.prometheus.source import PrometheusSource, SharedReader
 from planner.adapters.prometheus.subject import PoolSeries, Subject, subject
+from planner.adapters.prometheus.survey import Finding, survey
 
-__all__ = ["Access", "Condition", "Dialect", "DialectError", "PoolSeries", "PrometheusSource", "Server",
+__all__ = ["Access", "Condition", "Dialect", "DialectError", "Finding", "PoolSeries", "PrometheusSource", "Server",
            "SharedReader", "Subject", "history",
-           "subject"]  # fmt: skip
+           "subject", "survey"]  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from planner.adapters.prometheus.elsewhere import missing
 from planner.adapters.prometheus.looks import look
 from planner.adapters.prometheus.server import Sample, Series, Server
 from planner.adapters.prometheus.source import selectors
@@ -34,7 +36,9 @@ def history(server: Server, subject: Subject, start: float, end: float, step_s: 
     for first in range(0, steps, STEPS_AT_ONCE):
         moments = [start + i * step_s for i in range(first, min(first + STEPS_AT_ONCE, steps))]
         for at, samples in _stretch(server, asked, moments, step_s):
-            yield windows.observe(look(subject, at, samples))
+            seen = look(subject, at, samples)
+            told = [missing(subject, what, own) for what, own in seen.unfound.items()]
+            yield windows.observe(replace(seen, problems=(*seen.problems, *told)))
 
 
 def _stretch(

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 
 from planner.adapters.prometheus.conditions import Condition
 from planner.adapters.prometheus.dialect import COUNTS, GAUGES, SPREADS, Alternatives, Dialect
-from planner.adapters.prometheus.reading import Instance, SignalError
+from planner.adapters.prometheus.reading import Instance, SignalError, instance_of, instances
 from planner.adapters.prometheus.server import Sample
 from planner.adapters.prometheus.subject import UP, Selector, Subject
 from planner.core.observe import Cumulative, FrontDoor
 from planner.core.types import PoolReading, Role
 
-_NEEDED: Mapping[Role, tuple[str, ...]] = {
+FRONT = "front door"
+"""What the front door is called among the pools."""
+NEEDED: Mapping[Role, tuple[str, ...]] = {
     Role.PREFILL: ("running", "waiting"),
     Role.DECODE: ("running", "waiting", "kv_usage"),
     Role.AGGREGATED: ("running", "waiting", "kv_usage"),
@@ -57,6 +59,7 @@ class Look:
     targets: Mapping[str, Target]  # by door; what is known of those that may be missing
     unknown: frozenset[str] = frozenset()  # signals that some instance cannot tell, so no sum over instances is
     problems: tuple[str, ...] = ()
+    unfound: Mapping[str, Selector] = field(default_factory=dict)  # the front door or a pool that nothing is known of
     alive: bool = True  # Prometheus itself scrapes something
 
 
@@ -66,6 +69,7 @@ class _Notes:
 
     problems: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    unfound: dict[str, Selector] = field(default_factory=dict)
 
     def tell(self, condition: Condition, detail: str, *signals: str) -> None:
         told = condition.of(detail)
@@ -100,6 +104,8 @@ def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
         doors |= {name: _door(one, own, notes) for name, one in group.instances.items()}
         targets |= group.targets
         queues = _queues(subject, group, notes)
+        if not group.instances and not group.old:
+            notes.unfound[FRONT] = front
     else:
         queues = {}
     readings, workers = {}, {}
@@ -121,35 +127,22 @@ def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
                 "a front door that counts it is needed",
             )
     alive = any(at - sample.at <= subject.late_s for sample in samples)
-    return Look(at, doors, readings, workers, targets, frozenset(notes.unknown), tuple(notes.problems), alive)
+    return Look(at, doors, readings, workers, targets, frozenset(notes.unknown), tuple(notes.problems),
+                notes.unfound, alive)  # fmt: skip
 
 
 def _group(
     subject: Subject, dialect: Dialect, selector: Selector, at: float, samples: Sequence[Sample], notes: _Notes
 ) -> _Group:
-    """Samples by instance; of each instance only those of its newest scrape, for what is older has gone."""
-    found: dict[str, list[Sample]] = {}
-    targets: dict[str, Target] = {}
-    for sample in samples:
-        if selector.matches(sample):
-            name = sample.labels.get("instance", "")
-            if sample.name == UP:
-                targets[name] = Target(sample.value == 1, sample.at)
-            else:
-                found.setdefault(name, []).append(subject.stripped(sample))
-    instances, old = {}, {}
-    for name, own in found.items():
-        newest = max(sample.at for sample in own)
-        if at - newest > subject.stale_s:
-            old[name] = newest
-            continue
-        series: dict[str, list[Sample]] = {}
-        for sample in own:
-            if sample.at >= newest - 1e-3:
-                series.setdefault(sample.name, []).append(sample)
-        instances[name] = Instance(name, newest, series, dialect)
-    group = _Group(instances, old, targets)
-    read = {*instances, *old, *(targets if selector == subject.front_selector() else ())}  # a worker may be starting
+    """The instances of a selector: those that can be read, those that no longer can, what their targets say."""
+    own = [sample for sample in samples if selector.matches(sample)]
+    found = [subject.stripped(sample) for sample in own]
+    targets = {instance_of(s): Target(s.value == 1, s.at) for s in own if s.name == UP}
+    there = instances(found, dialect)
+    fresh = {one.name: one for one in there if at - one.at <= subject.stale_s}
+    old = {one.name: one.at for one in there if one.name not in fresh}
+    group = _Group(fresh, old, targets)
+    read = {*fresh, *old, *(targets if selector == subject.front_selector() else ())}  # a worker may be starting
     for name in read:
         _tell_old(subject, group, name, at, notes)
     return group
@@ -216,14 +209,19 @@ def _workers(pool: str, group: _Group, notes: _Notes) -> dict[str, Worker]:
 
 def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Notes) -> PoolReading | None:
     """Gauges over all workers of a pool; ``None`` if Prometheus knows nothing of it."""
-    tried = [t for t in group.targets.values() if at - t.at <= subject.late_s]
+    tried = {name: t for name, t in group.targets.items() if at - t.at <= subject.late_s}
+    if not group.instances:
+        notes.unfound[pool] = subject.pool_selectors()[pool]
     if not group.instances and not tried:
-        notes.tell(
-            Condition.ABSENT,
-            f"no target and no series of pool {pool} with labels {_shown(subject.pool_selectors()[pool].labels)}",
-        )
         return None
-    ready = sum(target.up for target in tried) if group.targets else len(group.instances)
+    ready = sum(target.up for target in tried.values()) if group.targets else len(group.instances)
+    silent = [name for name, target in tried.items() if target.up and name not in group.instances]
+    if silent or not group.instances:
+        if group.instances:
+            notes.tell(
+                Condition.ABSENT, f"{', '.join(silent)} of pool {pool}: up, and no series of {subject.engine.title}"
+            )
+        return PoolReading(ready, ready)
     late = [name for name, one in group.instances.items() if at - one.at > subject.late_s]
     late += list(group.old)
     late = [name for name in late if not group.is_gone(name, at - subject.late_s)]
@@ -231,7 +229,7 @@ def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Note
         notes.tell(Condition.PARTIAL_SCRAPE, f"gauges of pool {pool} leave out {', '.join(sorted(late))}")
         return PoolReading(ready, ready)
     live = [one for name, one in group.instances.items() if not group.is_gone(name, at - subject.late_s)]
-    needed = _NEEDED[subject.pools[pool].role]
+    needed = NEEDED[subject.pools[pool].role]
     gauges = {s: _gauge(live, pool, s, s in needed, notes) for s in GAUGES}
     usage = gauges["kv_usage"]
     waiting = gauges["waiting"]
@@ -299,7 +297,3 @@ def _added(values: Iterable[Sequence[float]] | None) -> float | None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _shown(labels: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f'{k}="{v}"' for k, v in sorted(labels.items())) + "}"

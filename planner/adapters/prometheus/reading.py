@@ -16,6 +16,7 @@ from typing import TypeVar
 from planner.adapters.prometheus.conditions import Condition
 from planner.adapters.prometheus.dialect import Alternatives, Dialect, Form, Metric
 from planner.adapters.prometheus.server import Sample
+from planner.adapters.prometheus.subject import UP
 from planner.core.observe import Cumulative
 
 INF = math.inf
@@ -92,14 +93,14 @@ class Instance:
     def _chosen(self, name: str, metric: Metric, apart: Iterable[str] = ()) -> list[Sample]:
         """The series of a name that the metric means: numbers, parts of one whole."""
         found = [s for s in self.series.get(name, ()) if all(s.labels.get(k) == v for k, v in metric.where.items())]
-        own = [s for s in found if self._is_ours(s)]
+        own = [s for s in found if self.is_ours(s)]
         if any(math.isnan(sample.value) for sample in own):
             raise SignalError(Condition.NAN, f"{name} of {self.name} is NaN")
         self._one_whole(name, own, {*self.dialect.sum_over, *self.dialect.copies, *apart, *metric.where})
         return own
 
-    def _is_ours(self, sample: Sample) -> bool:
-        """Another project's series of the same name carry other labels."""
+    def is_ours(self, sample: Sample) -> bool:
+        """Whether a series is of this dialect; another project's of the same name carry other labels."""
         has = sample.labels.get
         carries = all(has(label) for label in self.dialect.present)
         first = all(has(label, "0") in ("", "0") for label in self.dialect.copies)
@@ -199,6 +200,29 @@ class Instance:
 
     def _bare(self, name: str) -> float | None:
         return self._sum(name, Metric(Form.COUNTER, (name,)))
+
+
+def instances(samples: Iterable[Sample], dialect: Dialect) -> list[Instance]:
+    """Samples by instance; of each only those of its newest scrape, for what is older was no longer exposed."""
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.name != UP:
+            found.setdefault(instance_of(sample), []).append(sample)
+    return [_instance(name, own, dialect) for name, own in found.items()]
+
+
+def instance_of(sample: Sample) -> str:
+    """The process that a sample is of."""
+    return sample.labels.get("instance", "")
+
+
+def _instance(name: str, own: list[Sample], dialect: Dialect) -> Instance:
+    newest = max(sample.at for sample in own)
+    series: dict[str, list[Sample]] = {}
+    for sample in own:
+        if sample.at >= newest - 1e-3:
+            series.setdefault(sample.name, []).append(sample)
+    return Instance(name, newest, series, dialect)
 
 
 def _estimated(edges: tuple[float, ...], counts: tuple[float, ...]) -> float:

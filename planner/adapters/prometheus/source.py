@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from planner.adapters.prometheus.elsewhere import Elsewhere, missing
 from planner.adapters.prometheus.looks import look
 from planner.adapters.prometheus.server import Sample, Server
 from planner.adapters.prometheus.subject import Selector, Subject, questions
@@ -26,6 +28,7 @@ class SharedReader:
         self._samples: list[Sample] = []
         self._failed: SourceError | None = None
         self._lock = threading.Lock()
+        self._elsewhere = Elsewhere(server)
 
     def join(self, subject: Subject) -> None:
         """Take a subject's series into the shared questions."""
@@ -46,6 +49,11 @@ class SharedReader:
                 raise self._failed
             wanted = selectors(subject)
             return [sample for sample in self._samples if any(s.matches(sample) for s in wanted)]
+
+    def missing(self, subject: Subject, what: str, selector: Selector, at: float) -> str:
+        """Why nothing is known of the front door or a pool, as a problem of an observation."""
+        with self._lock:
+            return missing(subject, what, selector, self._elsewhere.seen(subject, what, selector, at))
 
     def _ask(self, at: float) -> None:
         self._at, self._samples, self._failed = at, [], None
@@ -69,7 +77,9 @@ class PrometheusSource:
         """What happened up to ``at``; see ``MetricsSource``."""
         samples = self._reader.samples(self._subject, at)
         fleet = self._fleet() if self._fleet is not None else None
-        return self._windows.observe(look(self._subject, at, samples), fleet)
+        seen = look(self._subject, at, samples)
+        told = [self._reader.missing(self._subject, what, own, at) for what, own in seen.unfound.items()]
+        return self._windows.observe(replace(seen, problems=(*seen.problems, *told)), fleet)
 
 
 def selectors(subject: Subject) -> list[Selector]:
