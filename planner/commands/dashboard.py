@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -25,16 +26,14 @@ def command(log: Path, listen: str, token_file: Path | None) -> None:
     from planner.dashboard.feed import LogFeed
     from planner.dashboard.server import serve
 
-    feed = LogFeed(log)
-    feed.look(lambda series: None)  # a file that is no decision log is told here
     token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
-    running = serve(app(feed), listen, token)
     stopped = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stopped.set())
-    click.echo(f"page of {log}: {running.address}")
-    more = True
-    while not stopped.wait(0.01 if more else 1.0):  # read ahead of the browser
-        _, more = feed.look(lambda series: None)
-    running.close()
-    feed.close()
+    with closing(LogFeed(log)) as feed:
+        feed.look(lambda series: None)  # a file that is no decision log is told here
+        with closing(serve(app(feed), listen, token)) as running:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(name, lambda *_: stopped.set())
+            click.echo(f"page of {log}: {running.address}")
+            more = True
+            while not stopped.wait(0.01 if more else 1.0):  # read ahead of the browser
+                _, more = feed.look(lambda series: None)

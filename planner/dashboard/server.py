@@ -56,9 +56,9 @@ def serve(application: ASGIApp, listen: str, token: str | None = None) -> Runnin
 
 def _bound(listen: str, token: str | None) -> socket.socket:
     """A socket on the address; refused when others could come in without a token."""
-    host, _, port = listen.rpartition(":")
+    host, colon, port = listen.rpartition(":")
     host = host.strip("[]")
-    if not port.isdecimal() or int(port) > 65535:
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"listen ({listen!r}) is no address with a port: write 127.0.0.1:9464")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host or "0.0.0.0", int(port), type=socket.SOCK_STREAM)[0]
