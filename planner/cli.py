@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "Why this number: a decision of a log, in words.",
     "replay": "Decide a recorded log again, with today's code or another configuration, and compare.",
     "fidelity": "The simulated fleet beside Dynamo's own parts, on the same ten minutes.",
+    "backtest": "What the planner would have done on your last week, from Prometheus.",
     "backtest-predictors": "Evaluate predictors on a series, forecasting only from the past.",
     "data": "List public traces and fetch them from their origins.",
 }

@@ -49,7 +49,7 @@ def _from_log(about: About | None, flags: Mapping[str, Any], log: Path) -> Contr
     if about is None:
         raise config.ConfigError([f"{log} does not say what configuration it is of: name one with --config"])
     model = SimulateSettings if "traffic" in about.settings else ControlSettings  # how a live one was run is no matter
-    written = {one.path: value for one in every(model) if (value := _written(one, about.settings)) is not None}
+    written = as_written(model, about.settings)
     written.pop("initial", None)  # a start is no decision
     if flags.get("law", "static") != "static":
         written.pop("replicas", None)  # the fixed fleet was of the law that is replaced
@@ -71,6 +71,11 @@ def _model(raw: Mapping[str, Any]) -> type[ControlSettings]:
     if "traffic" in raw:
         return SimulateSettings
     return LiveSettings if "prometheus" in raw else ControlSettings
+
+
+def as_written(model: type[ControlSettings], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the recorded settings (as dumped to JSON) that ``model`` has, by path, as people would write them."""
+    return {one.path: value for one in every(model) if (value := _written(one, recorded)) is not None}
 
 
 def _written(one: Setting, recorded: Mapping[str, Any]) -> Any:
