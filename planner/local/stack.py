@@ -43,6 +43,7 @@ class Shape:
     initial: Mapping[str, int]  # workers by pool: aggregated, or prefill and decode
     profile: Profile  # how fast a worker is, and how much KV it holds
     delay_s: float = 0.0  # between asking for a worker and starting its process, in place of loading a model
+    patience_s: float = 60.0  # a worker not ready by then is given up
     drain_s: float = 120.0
     scrape_s: int = 1
     router: str = "kv"
@@ -226,4 +227,4 @@ class Stack:
                    "--enable-prefix-caching" if shape.prefix_cache else "--no-enable-prefix-caching",
                    *shape.worker_options)  # fmt: skip
         env = self._env() | {"DYN_SYSTEM_PORT": "{port}", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": '["generate"]'}
-        return Worker(command, env, delay_s=shape.delay_s, patience_s=60.0, drain_s=shape.drain_s)
+        return Worker(command, env, delay_s=shape.delay_s, patience_s=shape.patience_s, drain_s=shape.drain_s)
