@@ -85,11 +85,12 @@ class _Group:
     instances: Mapping[str, Instance]  # fresh
     old: Mapping[str, float]  # instance → newest sample, not fresh
     targets: Mapping[str, Target]
+    alive: bool  # Prometheus itself scrapes something
 
     def is_gone(self, name: str, since: float) -> bool:
         """Whether Prometheus no longer tries: the target was taken off its list."""
         target = self.targets.get(name)
-        return target is not None and target.at < since
+        return self.alive and target is not None and target.at < since
 
 
 def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
@@ -126,9 +127,12 @@ def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
                 f"{signal} cannot be told by {subject.engine.title} when prefill and decode are split; "
                 "a front door that counts it is needed",
             )
-    alive = any(at - sample.at <= subject.late_s for sample in samples)
     return Look(at, doors, readings, workers, targets, frozenset(notes.unknown), tuple(notes.problems),
-                notes.unfound, alive)  # fmt: skip
+                notes.unfound, _alive(subject, at, samples))  # fmt: skip
+
+
+def _alive(subject: Subject, at: float, samples: Sequence[Sample]) -> bool:
+    return any(at - sample.at <= subject.late_s for sample in samples)
 
 
 def _group(
@@ -141,7 +145,7 @@ def _group(
     there = instances(found, dialect)
     fresh = {one.name: one for one in there if at - one.at <= subject.stale_s}
     old = {one.name: one.at for one in there if one.name not in fresh}
-    group = _Group(fresh, old, targets)
+    group = _Group(fresh, old, targets, _alive(subject, at, samples))
     read = {*fresh, *old, *(targets if selector == subject.front_selector() else ())}  # a worker may be starting
     for name in read:
         _tell_old(subject, group, name, at, notes)
@@ -229,6 +233,8 @@ def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Note
         notes.tell(Condition.PARTIAL_SCRAPE, f"gauges of pool {pool} leave out {', '.join(sorted(late))}")
         return PoolReading(ready, ready)
     live = [one for name, one in group.instances.items() if not group.is_gone(name, at - subject.late_s)]
+    if not live:
+        return PoolReading(ready, ready)
     needed = NEEDED[subject.pools[pool].role]
     gauges = {s: _gauge(live, pool, s, s in needed, notes) for s in GAUGES}
     usage = gauges["kv_usage"]

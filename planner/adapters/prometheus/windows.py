@@ -37,11 +37,12 @@ class Windows:
         self._late_s = late_s
         self._patience_s = max(30.0, 3.0 * late_s)
         self._base: Look | None = None
+        self._replicas: dict[str, PoolReading] = {}  # as last seen, gauges left out
 
     def observe(self, look: Look, fleet: Mapping[str, PoolReading] | None = None) -> Observation:
         """The observation of a look; ``fleet`` knows better than Prometheus how many replicas there are."""
         base = self._base
-        pools = look.pools if fleet is None else _counted(look.pools, fleet)
+        pools = self._remembered(look) if fleet is None else _counted(look.pools, fleet)
         problems = list(look.problems)
         if base is None:
             self._base = look
@@ -58,6 +59,13 @@ class Windows:
         if not (change.unreadable or change.still):
             self._base = look
         return observe(before, after)
+
+    def _remembered(self, look: Look) -> dict[str, PoolReading]:
+        """All pools ever seen: one without targets has no replicas now, unless Prometheus itself stands still."""
+        gone = {name: PoolReading(0, 0) if look.alive else last for name, last in self._replicas.items()}
+        pools = {**gone, **look.pools}
+        self._replicas = {name: PoolReading(reading.requested, reading.ready) for name, reading in pools.items()}
+        return pools
 
     def _change(self, base: Look, look: Look) -> _Change:
         both: list[str] = []

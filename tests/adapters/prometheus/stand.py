@@ -18,8 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from planner.adapters.prometheus import Access, PrometheusSource, Server, SharedReader, Subject
+from planner.adapters.prometheus.source import Fleet
+from planner.core.types import Observation
+
 GROUPS = 30
-SCRAPE_S = 0.5  # of the Prometheus; what a subject is told is a test's own affair
+SCRAPE_S = 0.3  # of the Prometheus; what a subject is told is a test's own affair
 PATIENCE_S = 30.0
 
 
@@ -32,6 +36,7 @@ class Target:
     text: str = ""
     status: int = 404  # until a test takes it
     served: int = 0
+    listed: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def show(self, text: str | Callable[[], str]) -> None:
@@ -63,6 +68,7 @@ class _Expositions(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Expositions
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         target = self.server.targets[self.path.lstrip("/")]
@@ -82,18 +88,27 @@ class _Handler(BaseHTTPRequestHandler):
 class Stand:
     """The Prometheus, and groups of targets that tests take."""
 
-    def __init__(self, url: str, groups: list[Group], discovery: Path, rewrite: Callable[[], None]) -> None:
-        self.url, self._groups, self._discovery, self._rewrite = url, groups, discovery, rewrite
+    def __init__(self, url: str, groups: list[Group], rewrite: Callable[[], None]) -> None:
+        self.url, self._groups, self._rewrite = url, groups, rewrite
 
     def group(self) -> Group:
         """A job that no other test uses."""
         return self._groups.pop()
 
-    def forget(self, group: Group, *gone: Target) -> None:
+    def forget(self, *gone: Target) -> None:
         """Take targets off Prometheus' list, as a scaled-down worker is."""
         for target in gone:
-            target.status = 0
+            target.listed = False
         self._rewrite()
+
+    def source(self, subject: Subject, fleet: Fleet | None = None) -> PrometheusSource:
+        """A source of its own that reads this Prometheus."""
+        return PrometheusSource(SharedReader(Server(Access(self.url, timeout_s=20))), subject, fleet)
+
+    def seen(self, source: PrometheusSource, *targets: Target) -> Observation:
+        """What a source sees once all that the targets show now has been scraped."""
+        self.settle(*targets)
+        return source.observe(time.time())
 
     def settle(self, *targets: Target) -> None:
         """Wait until what the targets show now has been scraped and stored."""
@@ -163,7 +178,7 @@ def stand(folder: Path) -> Iterator[Stand]:
                 "labels": {"job": t.job, "instance": t.instance, "__metrics_path__": f"/{t.instance}"},
             }
             for t in all_targets
-            if t.status != 0
+            if t.listed
         ]
         discovery.with_suffix(".new").write_text(json.dumps(listed))
         discovery.with_suffix(".new").replace(discovery)
@@ -178,7 +193,7 @@ def stand(folder: Path) -> Iterator[Stand]:
     serving.start()
     try:
         with prometheus(folder, config) as url:
-            yield Stand(url, groups, discovery, rewrite)
+            yield Stand(url, groups, rewrite)
     finally:
         expositions.shutdown()
         expositions.server_close()

@@ -1,0 +1,16 @@
+"""One Prometheus for all tests of a process; targets are handed out, so tests do not meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.adapters.prometheus.stand import Stand, stand
+
+
+@pytest.fixture(scope="session")
+def prometheus_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A real server, scraping every 0.3 s; skipped where none is installed."""
+    with stand(tmp_path_factory.mktemp("prometheus")) as running:
+        yield running
