@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +17,12 @@ from planner.commands._options import DURATION
 from planner.commands._progress import bar
 
 if TYPE_CHECKING:
+    from planner.local.demo import Show
     from planner.local.install import Tools
 
 TRACE = "azure2024_conv_1min_recon"
-FROM_S, SPEED = 2 * 86_400.0 + 3 * 3_600.0, 210.0
-"""Of that trace: 21 hours from three in the morning of the third day, in six minutes."""
+FROM_S, LASTS_S = 2 * 86_400.0 + 3 * 3_600.0, 21 * 3_600.0
+"""Of that trace: from three in the morning of the third day until midnight."""
 
 
 @click.command("demo")
@@ -29,7 +33,7 @@ FROM_S, SPEED = 2 * 86_400.0 + 3 * 3_600.0, 210.0
     "--from", "from_s", type=DURATION, help="Where in the trace to begin.  [2d3h of the default trace, else 0s]"
 )
 @click.option("--speed", type=click.FloatRange(0.01, 10_000),
-              help="Seconds of the trace that pass in one second.  [210 for the default trace, else 1]")  # fmt: skip
+              help="Seconds of the trace that pass in one second.  [default trace: 21 hours in all; else 1]")  # fmt: skip
 @click.option("--startup", "startup_s", type=DURATION, default="8s", show_default=True,
               help="Wait before a new worker's process is started, in place of loading a model.")  # fmt: skip
 @click.option(
@@ -48,24 +52,23 @@ def command(disaggregated: bool, minutes: float, trace: str, from_s: float | Non
     trace, the planner and its page. What is missing is installed first, into an environment of its own. Exit code 1
     when a request was lost.
     """
-    is_default = trace == TRACE
     tools = _installed(prometheus_binary)
 
     from planner.local.demo import Demo, Show
     from planner.local.segment import Segment
     from planner.local.settings import Control
 
-    segment = Segment(trace, minutes, speed or (SPEED if is_default else 1.0),
-                      (FROM_S if is_default else 0.0) if from_s is None else from_s)  # fmt: skip
+    begin, pace = (FROM_S, LASTS_S / (60.0 * minutes)) if trace == TRACE else (0.0, 1.0)
+    segment = Segment(trace, minutes, speed or pace, begin if from_s is None else from_s)
     decisions.parent.mkdir(parents=True, exist_ok=True)
     decisions.unlink(missing_ok=True)
     demo = Demo(segment, "disaggregated" if disaggregated else "aggregated", startup_s, Control(listen=listen),
                 keep_open, decisions.absolute())  # fmt: skip
     folder = Path(tempfile.mkdtemp(prefix="planner-demo-"))
-    show = Show(demo, tools, folder, click.echo)
+    show = Show(demo, tools, folder, lambda line: _say(line, show.stop))
     _log_to(folder / "planner.log")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: show.stop())
+        signal.signal(number, lambda *_: _interrupt(show))
     lost = show.run()
     shutil.rmtree(folder, ignore_errors=True)  # kept when something failed: its logs say why
     click.echo(f"look at it again: planner dashboard {decisions}; why a number: planner explain {decisions}")
@@ -82,6 +85,22 @@ def _installed(prometheus: Path | None) -> Tools:
         with bar("installing") as progress:
             install.install(home, lambda what, share: progress(share))
     return install.tools(home, prometheus)
+
+
+def _interrupt(show: Show) -> None:
+    """The first signal ends the load, so that no request is lost; one before the load or a second one ends at once."""
+    if show.client is None or show.stopped:
+        raise KeyboardInterrupt
+    show.stop()
+
+
+def _say(line: str, stop: Callable[[], None]) -> None:
+    """Print a line of the story; when nobody reads any more (`planner demo | head`), that is the end."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end of the process
+        stop()
 
 
 def _log_to(path: Path) -> None:

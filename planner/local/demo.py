@@ -28,6 +28,7 @@ from planner.local.settings import Control, live_settings
 from planner.local.stack import MODEL, Mode, Shape, Stack
 from planner.local.story import Story, summary
 from planner.local.timing import LinearTiming
+from planner.ports import ScaleTarget
 from planner.simulation.traffic.types import Traffic
 
 TIMING = LinearTiming(prefill_s=0.020, prefill_s_per_token=100e-6, step_s=0.010, step_s_per_kv_token=5e-6)
@@ -97,7 +98,9 @@ class Show:
         path = self.folder / "profile.json"
         profile_files.save(profile, path)
         settings = live_settings(stack, path, self.demo.control, self.demo.decisions)
-        service = service_of(settings, connected(settings, stack.fleet, stack.fleet.fleet), self.clock)
+        service = service_of(
+            settings, connected(settings, _Announced(stack.fleet, story), stack.fleet.fleet), self.clock
+        )
         self.client = client = Client(stack.url, MODEL, load, story.answered)
         sender = threading.Thread(target=self._send, args=(client,), name="client", daemon=True)
         story.begin(stack.shape.initial)
@@ -116,6 +119,18 @@ class Show:
             self.say("the load is over; everything stays until Ctrl-C")
         else:
             self.clock.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A target whose decisions are told before they are carried out."""
+
+    target: ScaleTarget
+    story: Story
+
+    def apply(self, decision: Decision) -> None:
+        self.story.announce(decision)
+        self.target.apply(decision)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.adapters.processes import Event, What
 from planner.core.policy import Sla
@@ -70,15 +71,18 @@ class Story:
                 self.lost += 1
                 self._line(f"  ✗ a request was lost: {reply.error}")
 
+    def announce(self, decision: Decision) -> None:
+        """The planner asks for these workers: a line when they are others than before."""
+        if decision.replicas and dict(decision.replicas) != self._asked:
+            self._line(f"planner: {self._change(decision)} ({self._why(decision)})")
+            self._asked = dict(decision.replicas)
+
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
-        """The planner has decided: a line when it asks for other numbers, when something is wrong, and now and then."""
+        """A step is over: a line when something is wrong, and now and then on how things stand."""
         self.sizes.append((seen.at, dict(decision.replicas)))
         if error and error != self._trouble:
             self._line(f"  ! {error}")
         self._trouble = error
-        if decision.replicas and dict(decision.replicas) != self._asked:
-            self._line(f"planner: {self._change(decision)} ({self._why(decision)})")
-            self._asked = dict(decision.replicas)
         if time.time() >= self._told + LINE_S:
             self._stand(seen)
 
@@ -111,21 +115,27 @@ class Story:
 
 def summary(story: Story, replies: Replies, ended_at: float) -> list[str]:
     """How it went, in a few lines."""
+    if not len(replies.errors):
+        return ["no request was sent"]
     kept = replies.kept(story.sla.ttft_s, story.sla.itl_s)
     mean, most = sizes(story.sizes, ended_at)
     fleet = ", ".join(f"{pool} {mean[pool]:.1f} on average, {most[pool]} at most" for pool in mean)
     saved = 1.0 - sum(mean.values()) / sum(most.values()) if most else 0.0
-    ttft, itl = replies.ttft_s * 1e3, replies.itl_s * 1e3
     return [
         f"requests  {len(kept):,}, lost {replies.lost}",
         f"promise   kept for {kept.mean():.1%} (goal {story.sla.goal:.0%}: TTFT ≤ {story.sla.ttft_s * 1e3:.0f} ms and "
         f"mean ITL ≤ {story.sla.itl_s * 1e3:.0f} ms)",
-        f"TTFT      mean {np.nanmean(ttft):.0f} ms, p95 {np.nanpercentile(ttft, 95):.0f} ms",
-        f"ITL       mean {np.nanmean(itl):.1f} ms, p95 {np.nanpercentile(itl, 95):.1f} ms",
+        f"TTFT      {_spread(replies.ttft_s)}",
+        f"ITL       {_spread(replies.itl_s)}",
         f"workers   {fleet}; {saved:.0%} less than the peak fleet all the time",
         f"changes   {story.events[What.READY]} workers added, {story.events[What.DRAINING]} drained, "
         f"{story.events[What.CANCELLED]} cancelled while starting, {story.events[What.DIED]} died",
     ]
+
+
+def _spread(seconds: NDArray[np.float64]) -> str:
+    known = seconds[~np.isnan(seconds)] * 1e3
+    return f"mean {known.mean():.1f} ms, p95 {np.quantile(known, 0.95):.1f} ms" if known.size else "not measured"
 
 
 def sizes(asked: list[tuple[float, Mapping[str, int]]], until: float) -> tuple[dict[str, float], dict[str, int]]:
