@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Watch all of it on this machine: a real stack under load, workers added and removed.",
     "size": "How many workers for this load and this promise?",
     "dashboard": "Show a decision log as a page in the browser, finished or still growing.",
+    "check": "Look at everything that run needs: profile, Prometheus, metrics, target, files.",
     "explain": "Why this number: a decision of a log, in words.",
     "replay": "Decide a recorded log again, with today's code or another configuration, and compare.",
     "fidelity": "The simulated fleet beside Dynamo's own parts, on the same ten minutes.",
