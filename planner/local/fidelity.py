@@ -35,7 +35,7 @@ Plan = tuple[tuple[float, Replicas], ...]
 """What is asked for when, in seconds of the traffic's clock, after the fleet at the start."""
 SCHEMA = "sla-planner/fidelity.v1"
 TIMING = LinearTiming(prefill_s=0.010, prefill_s_per_token=50e-6, step_s=0.010, step_s_per_kv_token=0.3e-6,
-                      kv_tokens=131_072, longest_prompt=16_384)  # fmt: skip
+                      kv_tokens=524_288, longest_prompt=16_384)  # fmt: skip
 """Fast enough for a real trace, slow enough that two cores carry it in real time."""
 DELAY_S, BOOT_S = 10.0, 0.8
 """Wait before a worker's process is started; and what the process takes until it serves, on two idle cores."""
