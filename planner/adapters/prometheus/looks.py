@@ -37,7 +37,7 @@ class Worker:
     """Steps of one worker."""
 
     at: float  # of the scrape
-    steps: Cumulative
+    steps: Cumulative | None  # None: it was read and shows none (yet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +206,7 @@ def _workers(pool: str, group: _Group, notes: _Notes) -> dict[str, Worker]:
         except SignalError as problem:
             notes.tell(problem.condition, f"steps of pool {pool}: {problem}")
             continue
-        if steps is not None:
-            found[name] = Worker(one.at, steps)
+        found[name] = Worker(one.at, steps)
     return found
 
 

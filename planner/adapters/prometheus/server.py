@@ -51,7 +51,7 @@ class Server:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._session = TimedSession(access)
-        self._client = PrometheusConnect(access.url.rstrip("/"), session=self._session, retry=Retry(0))
+        self._client = PrometheusConnect(access.url.rstrip("/"), session=self._session, retry=Retry(0, read=False))
 
     def newest(self, selector: str, at: float, within_s: float) -> list[Sample]:
         """The newest sample of each series in the ``within_s`` seconds before ``at``, with its own time.
@@ -106,13 +106,13 @@ class Server:
     def _once(self, question: Callable[[], Any], timeout_s: float) -> Any:
         try:
             return question()
-        except requests.Timeout as problem:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as problem:
             raise NoAnswerError(f"did not answer within {timeout_s:g} s", again=False) from problem
         except requests.exceptions.SSLError as problem:
             raise NoAnswerError(f"and we do not trust each other: {_root(problem)}", again=False) from problem
         except requests.exceptions.InvalidJSONError as problem:
             raise NoAnswerError(f"answered with something that is not JSON: {problem}", again=True) from problem
-        except requests.ConnectionError as problem:
+        except (requests.ConnectionError, urllib3.exceptions.ProtocolError) as problem:
             raise NoAnswerError(f"cannot be reached: {_root(problem)}", again=True) from problem
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
             raise NoAnswerError(f"cannot be asked: {problem}", again=False) from problem

@@ -84,7 +84,7 @@ def _finding(
 ) -> Finding:
     names = " or ".join(way.name for way in ways)
     used = {one.name: next((w for w in ways if _series(one, w)), None) for one in there}
-    metrics = {way for way in used.values() if way is not None}
+    metrics = [way for way in used.values() if way is not None]
     if not metrics:
         cannot = "" if not used else f"absent: {len(used)} instances expose none of {names}"
         return Finding(place, signal, False, needed, names, problem=cannot, note=ways[0].note)

@@ -75,11 +75,7 @@ class Windows:
         for name, old in base.doors.items():
             new, target = look.doors.get(name), look.targets.get(name)
             removed = target is not None and look.alive and look.at - target.at > self._late_s
-            if (
-                new is not None
-                and look.at - new.at <= self._late_s
-                and (new.at > old.at or target is None or target.up)
-            ):
+            if new is not None and look.at - new.at <= self._late_s and (target is None or target.up):
                 (restarted if _fell(old, new) else both).append(name)
             elif removed or look.at - old.at > self._patience_s:
                 vanished.append(name)
@@ -155,18 +151,22 @@ def _known(counters: FrontDoor, unknown: frozenset[str]) -> FrontDoor:
 
 
 def _steps(workers: Mapping[str, Mapping[str, Worker]]) -> Steps:
-    return {pool: {name: worker.steps for name, worker in own.items()} for pool, own in workers.items()}
+    return {
+        pool: {name: worker.steps for name, worker in own.items() if worker.steps is not None}
+        for pool, own in workers.items()
+    }
 
 
 def _paired_steps(
     then: Mapping[str, Mapping[str, Worker]], now: Mapping[str, Mapping[str, Worker]]
 ) -> tuple[Steps, Steps]:
-    """Steps at both ends; a worker seen for the first time starts with what it shows now."""
-    after = _steps(now)
-    before = {
-        pool: {n: then.get(pool, {}).get(n, Worker(0.0, s)).steps for n, s in own.items()}
-        for pool, own in after.items()
-    }
+    """Steps at both ends. A worker seen for the first time starts with what it shows now; one that was read and
+    showed none starts from zero.
+    """
+    before, after = _steps(then), _steps(now)
+    for pool, own in after.items():
+        first = {name: steps for name, steps in own.items() if name not in then.get(pool, {})}
+        before[pool] = {**before.get(pool, {}), **first}
     return before, after
 
 

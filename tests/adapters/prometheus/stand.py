@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from planner.adapters.prometheus import Access, PrometheusSource, Server, Shared
 from planner.adapters.prometheus.source import Fleet
 from planner.core.types import Observation
 
-GROUPS = 30
+GROUPS = 36
+REST_S = 12.0  # until what a test left behind is out of every question's sight
 SCRAPE_S = 0.3  # of the Prometheus; what a subject is told is a test's own affair
 PATIENCE_S = 30.0
 
@@ -52,7 +54,7 @@ class Target:
 
 @dataclass
 class Group:
-    """A job of three instances."""
+    """A job of two instances."""
 
     job: str
     targets: tuple[Target, ...]
@@ -89,11 +91,25 @@ class Stand:
     """The Prometheus, and groups of targets that tests take."""
 
     def __init__(self, url: str, groups: list[Group], rewrite: Callable[[], None]) -> None:
-        self.url, self._groups, self._rewrite = url, groups, rewrite
+        self.url, self._rewrite = url, rewrite
+        self._free = deque((0.0, group) for group in groups)
+        self._taken: list[Group] = []
 
     def group(self) -> Group:
         """A job that no other test uses."""
-        return self._groups.pop()
+        rested_at, group = self._free.popleft()
+        time.sleep(max(0.0, rested_at - time.monotonic()))
+        self._taken.append(group)
+        return group
+
+    def release(self) -> None:
+        """Take back the groups that a test had."""
+        for target in (target for group in self._taken for target in group.targets):
+            target.fail(404)
+            target.listed = True
+        self._rewrite()
+        self._free += [(time.monotonic() + REST_S, group) for group in self._taken]
+        self._taken = []
 
     def forget(self, *gone: Target) -> None:
         """Take targets off Prometheus' list, as a scaled-down worker is."""
@@ -162,7 +178,7 @@ def prometheus(folder: Path, config: str, *arguments: str, ready: str | None = N
 def stand(folder: Path) -> Iterator[Stand]:
     """A Prometheus with groups of targets nobody uses yet."""
     groups = [
-        Group(f"job-{g:02d}", tuple(Target(f"job-{g:02d}", f"{letter}-{g:02d}") for letter in "abc"))
+        Group(f"job-{g:02d}", tuple(Target(f"job-{g:02d}", f"{letter}-{g:02d}") for letter in "ab"))
         for g in range(GROUPS)
     ]
     by_path = {t.instance: t for group in groups for t in group.targets}
