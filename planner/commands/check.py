@@ -91,7 +91,7 @@ def _prometheus(settings: LiveSettings, policy: Policy | None, now: float) -> tu
         found.append(fine("prometheus", "prometheus.url", f"{settings.prometheus.url} answers"))
         found += metrics.scrapes(server, settings, signals, now)
         found += metrics.memory(server, settings, now)
-        found += metrics.found(signals)
+        found += metrics.found(settings, signals)
         found += metrics.buckets(settings, signals)
         if policy is not None:
             found += _traffic(settings, policy, server, subject, now)

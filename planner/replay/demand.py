@@ -68,14 +68,15 @@ def bucket_lengths(histogram: Histogram) -> BucketLengths:
     lows = np.concatenate(([0.0], edges[:-1]))
     open_high = np.maximum(2.0 * lows, 8.0 * mean if lows[-1] == 0.0 else 0.0)
     highs = np.where(np.isfinite(edges), edges, open_high)
-    floors = np.maximum(1.0, np.where(lows > 0, lows, 0.05 * highs))
+    floors = np.floor(lows) + 1.0  # the lower edge itself is the bucket below
     lows, highs, shares = floors[used], highs[used], counts[used] / counts.sum()
-    return BucketLengths(lows, np.maximum(highs, lows), shares, _power(lows, highs, shares, mean))
+    highs = np.maximum(highs, lows)
+    return BucketLengths(lows, highs, shares, _power(lows, highs, shares, mean))
 
 
 def _power(lows: NDArray[np.float64], highs: NDArray[np.float64], shares: NDArray[np.float64], mean: float) -> float:
     """The g at which the mean is ``mean`` (bisection: the mean falls with g), or as near as buckets allow."""
-    low, high = 0.01, 100.0
+    low, high = 1e-3, 1e3
     for _ in range(60):
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if _mean(lows, highs, shares, middle) > mean else (low, middle)

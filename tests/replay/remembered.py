@@ -1,5 +1,6 @@
 """A Prometheus that remembers a day nobody lived: a plant with a fixed fleet serves known rates, and what its front
-door and workers would have exposed at every scrape is written into the server's database."""
+door and workers would have exposed at every scrape is written into the server's database.
+"""
 
 from __future__ import annotations
 

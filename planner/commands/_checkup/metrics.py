@@ -10,6 +10,7 @@ from planner.adapters.prometheus.survey import Finding as Signal
 from planner.adapters.prometheus.survey import survey
 from planner.commands._checkup.finding import Finding, fine, problem, warning
 from planner.config.live import LiveSettings
+from planner.core.types import Role
 from planner.units import show_duration
 
 LOOKED_AT_S = 600
@@ -85,10 +86,16 @@ def memory(server: Server, settings: LiveSettings, now: float) -> Iterator[Findi
         yield warning("prometheus", "warmup", f"Prometheus remembers nothing from {back} ago: a start learns from less")
 
 
-def found(seen: Sequence[Signal]) -> Iterator[Finding]:
+NOT_OF_PREFILL = ("steps", "kv_usage")
+"""Signals that say nothing of a worker that makes no tokens."""
+
+
+def found(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
     """Every signal: under which metric it is found, with which label values, or that it is missing."""
     for one in seen:
         subject = f"{one.place}: {one.signal}"
+        if settings.pools.get(one.place) is Role.PREFILL and one.signal in NOT_OF_PREFILL:
+            continue
         if one.problem or not one.found:
             why = one.problem or f"absent: no series of {one.metric}"
             yield (problem if one.needed else warning)("metrics", subject, why)
