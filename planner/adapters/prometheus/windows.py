@@ -90,7 +90,8 @@ def _ends(base: Look, look: Look, change: _Change, before: Scrape, after: Scrape
     """Both ends of the window: the doors to compare, and the mean time between their scrapes."""
     seconds = sum(look.doors[n].at - base.doors[n].at for n in change.both) / len(change.both)
     then = {n: base.doors[n].counters for n in change.both} | {n: look.doors[n].counters for n in change.fresh}
-    now = {n: _known(look.doors[n].counters, look.unknown) for n in (*change.both, *change.fresh)}
+    unknown = base.unknown | look.unknown  # what one end does not know is no increase
+    now = {n: _known(look.doors[n].counters, unknown) for n in (*change.both, *change.fresh)}
     ended = max(look.doors[n].at for n in change.both)
     return replace(before, front=then, counted_at=ended - seconds), replace(after, front=now, counted_at=ended)
 
@@ -145,9 +146,8 @@ def _undipped(old: Door | None, new: Door) -> Door:
 
 def _known(counters: FrontDoor, unknown: frozenset[str]) -> FrontDoor:
     """Without the signals that another door cannot tell: a sum over some doors is no measurement."""
-    return (
-        replace(counters, **dict.fromkeys(unknown & {f.name for f in fields(FrontDoor)}, None)) if unknown else counters
-    )
+    known = {field.name for field in fields(FrontDoor)}
+    return replace(counters, **dict.fromkeys(unknown & known, None)) if unknown else counters
 
 
 def _steps(workers: Mapping[str, Mapping[str, Worker]]) -> Steps:

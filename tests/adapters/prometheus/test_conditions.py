@@ -104,6 +104,14 @@ def test_not_a_number_is_not_a_number(prometheus_stand: Stand) -> None:
     )
     assert named(seen, Condition.NAN, "kv_usage", "vllm:kv_cache_usage_perc")
 
+    windows = []
+    for tokens in (30_000, 30_011):  # a number again: all that was counted since the start is not this window's
+        text.set("dynamo_frontend_output_tokens_total", tokens)
+        front.targets[0].show(text.text())
+        windows.append(stand.seen(source, front.targets[0]).window)
+
+    assert [window.generated_tokens for window in windows if window is not None] == [None, 11]
+
 
 def test_a_target_that_answers_no_more_makes_a_partial_scrape_and_the_window_waits_for_it(
     prometheus_stand: Stand,
