@@ -21,29 +21,30 @@ UNSEEN_S = 300.0
 
 @dataclass(slots=True)
 class Worst:
-    """The aligned stretch of ``length_s`` in which the smallest share of requests kept both promises."""
+    """The stretch of ``length_s``, counted from the log's start, in which the smallest share kept both promises."""
 
     length_s: float
     share: float | None = None
-    at: float | None = None  # begin of that stretch
-    _slot: int | None = None
+    begin_s: float | None = None  # of that stretch, after the log's start
+    _slot: int = 0
     _requests: float = 0.0
     _missed: float = 0.0
 
-    def take(self, at: float, promises: Promises) -> None:
-        """Add a window in the middle of which it was ``at``; the stretch still under way counts once it has ended."""
-        slot = math.floor(at / self.length_s)
-        if slot != self._slot:
-            self._turn()
-            self._slot, self._requests, self._missed = slot, 0.0, 0.0
+    def take(self, after_s: float, promises: Promises) -> None:
+        """Add a window in the middle of which the log was ``after_s`` old."""
+        self.turn(after_s)
         self._requests += promises.requests
         self._missed += promises.missed[1]
 
-    def _turn(self) -> None:
-        if self._slot is not None and self._requests > 0:
-            kept = 1.0 - self._missed / self._requests
-            if self.share is None or kept < self.share:
-                self.share, self.at = kept, self._slot * self.length_s
+    def turn(self, after_s: float) -> None:
+        """Judge the stretch under way, if it has ended."""
+        slot = math.floor(after_s / self.length_s + 1e-9)
+        if slot == self._slot:
+            return
+        kept = _less(share(self._missed, self._requests))
+        if kept is not None and (self.share is None or kept < self.share):
+            self.share, self.begin_s = kept, self._slot * self.length_s
+        self._slot, self._requests, self._missed = slot, 0.0, 0.0
 
 
 @dataclass(slots=True)
@@ -59,18 +60,22 @@ class Totals:
     gpu_s: float = 0.0
     recent: deque[tuple[float, Measured]] = field(default_factory=deque)
 
-    def take(self, at: float, found: Measured) -> None:
-        """Add what was measured up to ``at``."""
+    def take(self, at: float, found: Measured, start: float) -> None:
+        """Add a window in the middle of which it was ``at``."""
         self.promises.absorb(found.promises)
         if found.started is not None and found.ttft is not None:
             self.arrived += found.started
             self.answered += found.ttft.count
-        if found.promises.requests > 0:
-            for worst in (self.five_minutes, self.hour):
-                worst.take(at, found.promises)
+        for worst in (self.five_minutes, self.hour):
+            worst.take(max(0.0, at - start), found.promises)
         self.recent.append((at, found))
         while self.recent[0][0] <= at - RECENT_S:
             self.recent.popleft()
+
+    def turn(self, after_s: float) -> None:
+        """The log is ``after_s`` old: stretches that have ended count."""
+        for worst in (self.five_minutes, self.hour):
+            worst.turn(after_s)
 
     def spend(self, elapsed_s: float, pools: Mapping[str, PoolReading], about: About) -> None:
         """Add GPU time: what is asked for runs or is starting; of workers that drain a log says nothing."""
@@ -102,8 +107,8 @@ def as_json(totals: Totals, about: About | None, static: Static | None) -> dict[
         "unanswered": max(0.0, totals.arrived - totals.answered),
         "requests": totals.promises.requests,
         "missed": list(totals.promises.missed),
-        "worst_5min": [totals.five_minutes.share, totals.five_minutes.at],
-        "worst_hour": [totals.hour.share, totals.hour.at],
+        "worst_5min": [totals.five_minutes.share, totals.five_minutes.begin_s],
+        "worst_hour": [totals.hour.share, totals.hour.begin_s],
         "watched_s": totals.watched_s,
         "gpu_hours": totals.gpu_s / 3600.0 if about is not None else None,
         "static": None if about is None or static is None else _static(totals, about, static),

@@ -93,10 +93,10 @@ class Series:
         """Add one step."""
         self.version += 1
         before, at = self._last, step.seen.at
-        if self.start is None:
-            self.start = at
+        start = self.start = at if self.start is None else self.start
         elapsed = 0.0 if before is None else at - before.seen.at
-        self._watch(step, elapsed)
+        self._watch(step, elapsed, start)
+        self._totals.turn(at - start)
         if self.about is not None:
             self._totals.spend(elapsed, step.seen.pools, self.about)
         self._follow(step)
@@ -135,7 +135,7 @@ class Series:
             "wrong": [_spell(s) for s in self._faults.current],
         }
 
-    def _watch(self, step: LoggedStep, elapsed: float) -> None:
+    def _watch(self, step: LoggedStep, elapsed: float, start: float) -> None:
         """Load, latency and promises of the window; a look that saw nothing breaks the lines."""
         seen, sla = step.seen, self.about.sla if self.about is not None else None
         middle = seen.at - 0.5 * (seen.window.seconds if seen.window is not None else min(elapsed, FINEST_S))
@@ -146,7 +146,7 @@ class Series:
             found = measure(seen.window, decoding(seen.pools, prefill), sla)
             self._static.take(seen.at, seen.window)
         self._measured.add(self._index(middle), found, self.version)
-        self._totals.take(middle, found)
+        self._totals.take(middle, found, start)
 
     def _follow(self, step: LoggedStep) -> None:
         """Replicas and the forecast."""

@@ -94,14 +94,15 @@ def test_requests_without_a_first_token_are_told() -> None:
     assert figures["unanswered"] == pytest.approx(7.0)
 
 
-def test_the_worst_five_minutes_are_aligned_and_over() -> None:
+def test_the_worst_stretch_is_counted_from_the_start_of_the_log_and_only_once_it_is_over() -> None:
     bad, good = window(ttft=(2.0, 0.0, 0.0, 8.0, 0.0)), window()
     calm = ((0.01, 1.0),)
-    log = [step(5.0 * k, bad if 300 < 5 * k <= 600 else good, workers=calm) for k in range(1, 200)]
-    figures = figures_of(log)
+    log = [step(1000.0 + 5 * k, bad if 300 < 5 * k <= 600 else good, workers=calm) for k in range(721)]
 
-    assert figures["worst_5min"] == [pytest.approx(0.2), 300.0]
-    assert figures["worst_hour"] == [None, None]  # the hour is still under way
+    assert figures_of(log[:121])["worst_5min"] == [pytest.approx(0.2), 300.0]
+    assert figures_of(log[:120])["worst_5min"] == [pytest.approx(1.0), 0.0]
+    assert figures_of(log[:720])["worst_hour"] == [None, None]
+    assert figures_of(log)["worst_hour"] == [pytest.approx(1 - 0.8 / 12, abs=2e-3), 0.0]  # one twelfth of an hour
 
 
 counts = st.lists(st.integers(0, 400), min_size=5, max_size=5).filter(lambda c: sum(c[:-1]) > 0)
