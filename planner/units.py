@@ -17,7 +17,9 @@ def duration_s(text: str) -> float:
     found = _DURATION.match(str(text))
     if found is None:
         raise ValueError(f"{text!r} is not a duration: write a number with its unit, like 500ms, 1.5s, 2m, 1h or 3d")
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = _SECONDS[found[2]]
+    # 470 / 1000 is the float nearest to 0.47, as bucket edges are; 470 · 1e-3 is the one beside it
+    return float(found[1]) * seconds if seconds >= 1.0 else float(found[1]) / round(1.0 / seconds)
 
 
 def rate_per_s(text: str) -> float:

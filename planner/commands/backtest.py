@@ -76,12 +76,12 @@ def period(settings: BacktestSettings, now: float) -> tuple[float, float]:
     from planner.replay.moments import moment, shown
 
     try:
-        end = now if settings.to is None else moment(settings.to)
+        end = now if settings.to is None else min(now, moment(settings.to))
         start = end - settings.last_s if settings.last_s is not None else moment(settings.from_ or "")
     except ValueError as problem:
         raise config.ConfigError([f"--from/--to: {problem}"]) from None
     step = settings.bin_s
-    end = min(end, now) // step * step
+    end = end // step * step
     start = -(-start // step) * step
     if end - start < step:
         raise config.ConfigError([f"the period from {shown(start)} to {shown(end)} holds no whole bin of {step:g} s"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from planner.adapters.prometheus import Server, Subject
@@ -60,19 +61,12 @@ def scrapes(server: Server, settings: LiveSettings, seen: Sequence[Signal], now:
 
 
 def scrape_interval_s(server: Server, metric: str, settings: LiveSettings, now: float) -> float | None:
-    """Median seconds between samples of a metric, over the last ten minutes; ``None``: fewer than two."""
+    """Median seconds between samples of a metric's series, over the last ten minutes; ``None``: too few."""
     labels = ",".join(f'{name}="{value}"' for name, value in settings.prometheus.labels.items())
-    selector = f"{metric}{{{labels}}}"
-    counted = server.value(f"count_over_time({selector}[{LOOKED_AT_S}s])", now)
-    first = server.value(f"min_over_time(timestamp({selector})[{LOOKED_AT_S}s:1s])", now)
-    last = server.value(f"max_over_time(timestamp({selector})[{LOOKED_AT_S}s:1s])", now)
-    spans = {tuple(sorted(a.labels.items())): (a.value, b.value) for a, b in zip(first, last, strict=False)}
-    gaps = []
-    for one in counted:
-        start, end = spans.get(tuple(sorted(one.labels.items())), (0.0, 0.0))
-        if one.value >= 2 and end > start:
-            gaps.append((end - start) / (one.value - 1.0))
-    return sorted(gaps)[len(gaps) // 2] if gaps else None
+    times = f"timestamp({metric}{{{labels}}})[{LOOKED_AT_S}s:1s]"
+    found = server.value(f"(max_over_time({times}) - min_over_time({times})) / changes({times})", now)
+    gaps = sorted(one.value for one in found if math.isfinite(one.value) and one.value > 0)
+    return gaps[len(gaps) // 2] if gaps else None
 
 
 def memory(server: Server, settings: LiveSettings, now: float) -> Iterator[Finding]:
