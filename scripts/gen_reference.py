@@ -10,6 +10,8 @@ import click
 from pydantic import BaseModel
 
 from planner import resources
+from planner.adapters.prometheus import dialect_files
+from planner.adapters.prometheus.dialect import Alternatives, Dialect
 from planner.cli import COMMANDS, main
 from planner.commands._options import written_default
 from planner.config import CompareSettings, SimulateSettings, SizeSettings, find, load
@@ -26,6 +28,7 @@ def pages() -> dict[str, str]:
         "cli.md": MADE + "\n".join(_commands()),
         "settings.md": MADE + "\n".join(_settings()),
         "data.md": MADE + "\n".join(_shipped()),
+        "dialects.md": MADE + "\n".join(_dialects()),
     }
 
 
@@ -95,6 +98,39 @@ def _row(one: Setting) -> str:
     default = "**needed**" if one.needed else f"`{written_default(one)}`" if written_default(one) else ""
     flag = f"`{one.flag}`" if one.flag else ""
     return f"| `{one.path}` | {flag} | {one.form.name} | {default} | {one.description} |"
+
+
+def _dialects() -> Iterator[str]:
+    yield "# Metric dialects\n\nWhere each signal is read, by project. [Metrics](../metrics.md) says what they mean.\n"
+    for dialect in map(dialect_files.load, dialect_files.names()):
+        yield from _dialect(dialect)
+
+
+def _dialect(dialect: Dialect) -> Iterator[str]:
+    origin = dialect.origin
+    behind = f"workers are read as `{dialect.engine}` unless told otherwise" if dialect.engine else "an engine's"
+    yield f"## {dialect.name}\n\n{dialect.title}; {behind}."
+    yield f"After {origin.project}, {origin.file}; {origin.version}, {origin.date}.\n"
+    yield "| signal | metric | form | told at bucket edges, and what to know |\n|---|---|---|---|"
+    rows = [*dialect.signals.items(), *([("steps", dialect.steps)] if dialect.steps else [])]
+    rows += [
+        (f"{signal} before {role}", ways) for role, queues in dialect.pools.items() for signal, ways in queues.items()
+    ]
+    for signal, ways in rows:
+        yield from _ways(signal, ways)
+    for signal, why in dialect.cannot.items():
+        yield f"| {signal} | – | – | {why} |"
+    yield ""
+
+
+def _ways(signal: str, ways: Alternatives) -> Iterator[str]:
+    for i, way in enumerate(ways):
+        edges = ", ".join(f"{edge:g}" for edge in way.edges)
+        only = [f"{key}={value}" for key, value in way.where.items()]
+        said = [edges, *only, "streamed answers only" if way.streaming_only else "", way.note,
+                "one value a request" if way.weight == "request" else ""]  # fmt: skip
+        name = " + ".join(f"`{part}`" for part in way.names) + (f" / `{way.count}`" if way.count else "")
+        yield f"| {signal if i == 0 else 'or'} | {name} | {way.form} | {'; '.join(filter(None, said))} |"
 
 
 def _shipped() -> Iterator[str]:
