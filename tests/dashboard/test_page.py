@@ -76,6 +76,7 @@ def size(browser: Chrome, width: int, height: int = 900, scheme: str = "light") 
 
 def shown(browser: Chrome, width: int, running: Running, scheme: str = "light") -> None:
     """Open the page, tall enough that every chart is in sight, and wait until all are drawn."""
+    browser.get("about:blank")  # the page of the test before would go on asking its server, which is gone
     browser.get_log("browser")
     browser.get_log("performance")
     size(browser, width, 9000, scheme)
