@@ -71,7 +71,7 @@ class TargetSettings(Settings):
 class ServerSettings(Settings):
     """What the planner itself answers over HTTP: the page, /metrics, /healthz, /readyz."""
 
-    listen: Text = setting("Address and port; port 0 takes a free one, an empty one serves nothing.",
+    listen: str = setting("Address and port; port 0 takes a free one, an empty one serves nothing.",
                            "127.0.0.1:9464", flag="--listen")  # fmt: skip
     token_file: File | None = setting("A token that visitors must show; needed for addresses other than loopback.",
                                       None, flag="--token-file")  # fmt: skip

@@ -223,6 +223,7 @@ def test_patience_shorter_than_a_start_is_a_problem(tmp_path: Path) -> None:
         ("0.0.0.0:0", "problem", "can be reached from other machines"),
         ("nonsense", "problem", "is no address with a port"),
         ("127.0.0.1:0", "fine", "127.0.0.1:0 is free"),
+        ("", "warning", "empty: no page, no /metrics, no /healthz"),
         ("192.0.2.1:9464", "problem", "can be reached from other machines"),
     ],
 )

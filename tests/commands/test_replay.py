@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from planner.adapters.decision_log import read, read_about
+from planner import config
+from planner.adapters.decision_log import DecisionLog, read, read_about
 from planner.cli import main
+from planner.core.types import Decision, Observation
+from planner.live.service import Parts, service_of
+from planner.ports import SourceError, TargetError
 from tests.replay.logs import simulate
 
 
@@ -107,6 +111,35 @@ def test_what_is_decided_now_can_be_kept_as_a_log(log: Path, tmp_path: Path) -> 
     assert [s.seen for s in read(new)] == [s.seen for s in read(log)]
     assert answer(new)["identical"]
     assert answer(new)["recorded"] == found["replayed"]
+
+
+def test_a_log_of_a_live_planner_says_how_to_decide_it(log: Path, tmp_path: Path) -> None:
+    """Commands of workers and where metrics are read are part of its settings, and of no matter to a replay."""
+    file = tmp_path / "live.yaml"
+    workers = "{prefill: {command: [serve], delay: 8s}, decode: {command: [serve], patience: 5m}}"
+    file.write_text(
+        "profile: h200-llama31-8b-fp8-tp1\nsla: {ttft: 500ms, itl: 25ms}\nprometheus: http://127.0.0.1:9\n"
+        f"target: {{kind: processes, workers: {workers}}}\n"
+    )
+    about = service_of(config.load(config.LiveSettings, file, {}), Parts(Nowhere(), Nowhere())).about()
+    live = tmp_path / "live.jsonl"
+    with DecisionLog(live, about) as new:
+        for step in read(log):
+            new.record(step.seen, step.decision)
+    found = answer(live)
+
+    assert found["identical"]
+    assert any("a live planner starts from its saved memory" in note for note in found["notes"])
+
+
+class Nowhere:
+    """A source and a target that are never asked."""
+
+    def observe(self, at: float) -> Observation:
+        raise SourceError("nowhere")
+
+    def apply(self, decision: Decision) -> None:
+        raise TargetError("nowhere")
 
 
 @pytest.mark.parametrize(
