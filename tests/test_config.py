@@ -129,7 +129,10 @@ def test_a_wrong_value_is_named_with_what_would_be_right(tmp_path: Path, more: d
         ({"plant": {"retries": 2}}, "plant.retries: clients only retry after a timeout"),
         ({"outputs": {"report": "/no/such/folder/r.html"}}, "outputs.report: there is no folder /no/such/folder"),
         ({"outputs": {"json": "/"}}, "outputs.json: / is a folder; a file is needed"),
-        ({"outputs": {"json": "/tmp/x", "report": "/tmp/x"}}, "outputs.report: /tmp/x is already the file of"),
+        (
+            {"outputs": {"json": "/tmp/both.out", "report": "/tmp/both.out"}},
+            "outputs.report: /tmp/both.out is already the file of",
+        ),
     ],
 )
 def test_contradictions_are_told(tmp_path: Path, more: dict[str, Any], message: str) -> None:

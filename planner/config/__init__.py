@@ -1,7 +1,7 @@
 """Settings: read once, checked whole, turned into core values, forgotten."""
 
-from planner.config.loading import find, load
 from planner.config.live import LiveSettings
+from planner.config.loading import find, load
 from planner.config.problems import ConfigError
 from planner.config.settings import (
     POOLS,

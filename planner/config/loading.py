@@ -89,7 +89,7 @@ class _Reader(Generic[S]):
         except ValidationError as error:
             errors = error.errors(include_url=False)
             self.problems += [line for one in errors for line in self._sentences(one)]
-            bad = [_path(one) for one in errors]
+            bad = [self._wrong(one) for one in errors]
             found = self._mended(bad)
         if found is not None:
             self.problems += [
@@ -103,11 +103,17 @@ class _Reader(Generic[S]):
         path = _path(error)
         if error["type"] == "missing":
             inside = [s for s in settings(self.model) if s.needed and f"{s.path}.".startswith(f"{path}.")]
-            return [_missing(one) for one in inside]
+            return [_missing(one) for one in inside] or [self._placed(path, "is needed")]
         written = _get(self.raw, path)
         if written is not None and error["type"] != "value_error":
             error["input"] = written
         return [self._placed(path, sentence(error, self.model))]
+
+    def _wrong(self, error: ErrorDetails) -> str:
+        """What to leave out so that the rest makes sense: a value, or the entry that lacks one."""
+        path = _path(error)
+        known = any(f"{s.path}.".startswith(f"{path}.") for s in settings(self.model))
+        return path if error["type"] != "missing" or known else path.rpartition(".")[0]
 
     def _placed(self, path: str, text: str) -> str:
         """``text`` with the flag or the place in the file that it is about in front."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -61,8 +61,15 @@ def keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """Keys that may stand at ``place`` of a model."""
     found: Any = model
     for step in place:
-        found = next((f.annotation for n, f in found.model_fields.items() if step in (f.alias, n)), None)
-        if not (isinstance(found, type) and issubclass(found, BaseModel)):
-            return []
+        if get_origin(found) is Mapping:
+            found = get_args(found)[1]  # the step is a name of the user's own
+        elif _is_section(found):
+            found = next((f.annotation for n, f in found.model_fields.items() if step in (f.alias, n)), None)
+    if not _is_section(found):
+        return []
     fields: Mapping[str, Any] = found.model_fields
     return [field.alias or name for name, field in fields.items()]
+
+
+def _is_section(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, BaseModel)
