@@ -53,14 +53,14 @@ def test_the_installed_package_is_the_one_that_runs(installed: Path) -> None:
 def test_shipped_files_are_found_by_name(installed: Path) -> None:
     code = (
         "from planner import resources\n"
-        "for kind in ('profiles', 'scenarios', 'traffic'):\n"
+        "for kind in ('profiles', 'scenarios', 'traffic', 'local'):\n"
         "    for name in resources.names(kind):\n"
         "        print(resources.path(kind, name))"
     )
     found = run(installed, "-c", code)
     paths = [Path(line) for line in found.stdout.splitlines()]
 
-    assert {"h200-llama31-8b-fp8-tp1.json", "demo.yaml"} <= {path.name for path in paths}
+    assert {"h200-llama31-8b-fp8-tp1.json", "demo.yaml", "envoy.yaml"} <= {path.name for path in paths}
     assert all(path.is_relative_to(installed) for path in paths)
 
 

@@ -33,7 +33,7 @@ FROM_S, LASTS_S = 2 * 86_400.0 + 3 * 3_600.0, 21 * 3_600.0
     "--from", "from_s", type=DURATION, help="Where in the trace to begin.  [2d3h of the default trace, else 0s]"
 )
 @click.option("--speed", type=click.FloatRange(0.01, 10_000),
-              help="Seconds of the trace that pass in one second.  [default trace: 21 hours in all; else 1]")  # fmt: skip
+              help="Seconds of the trace that pass in one second.  [default trace: 21 hours in all]")  # fmt: skip
 @click.option("--startup", "startup_s", type=DURATION, default="8s", show_default=True,
               help="Wait before a new worker's process is started, in place of loading a model.")  # fmt: skip
 @click.option(

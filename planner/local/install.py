@@ -15,6 +15,7 @@ import sys
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from planner import resources
@@ -68,8 +69,8 @@ def install(folder: Path, tell: Tell = lambda what, share: None) -> None:
     if not sys.platform.startswith("linux"):
         raise StackError(f"ai-dynamo has wheels for Linux only, this is {sys.platform}")
     tell("making a virtual environment", 0.0)
-    if not (folder / "bin" / "python").exists():
-        venv.create(folder, with_pip=True, clear=True)
+    if not (folder / "bin" / "pip").exists():
+        _make_environment(folder)
     _pip_install(folder, tell)
     (folder / _MARK).write_text(_digest())
 
@@ -106,6 +107,14 @@ def _digest() -> str:
     return hashlib.sha256(lock().read_bytes()).hexdigest()
 
 
+def _make_environment(folder: Path) -> None:
+    try:
+        venv.create(folder, with_pip=True, clear=True)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        hint = "; on Debian and Ubuntu: apt-get install python3-venv" if find_spec("ensurepip") is None else ""
+        raise StackError(f"no virtual environment can be made in {folder}: {problem}{hint}") from None
+
+
 def _pip_install(folder: Path, tell: Tell) -> None:
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps",
                "--require-hashes", "--progress-bar", "off", "-r", str(lock())]  # fmt: skip
@@ -115,7 +124,7 @@ def _pip_install(folder: Path, tell: Tell) -> None:
         assert pip.stdout is not None
         collected = 0
         for line in pip.stdout:
-            said.append(line.strip())
+            said += filter(None, [line.strip()])
             if found := re.match(r"Collecting (\S+)==", line):
                 collected += 1
                 tell(f"downloading {found[1]}", 0.9 * min(1.0, collected / expected))

@@ -120,7 +120,7 @@ def summary(story: Story, replies: Replies, ended_at: float) -> list[str]:
     kept = replies.kept(story.sla.ttft_s, story.sla.itl_s)
     mean, most = sizes(story.sizes, ended_at)
     fleet = ", ".join(f"{pool} {mean[pool]:.1f} on average, {most[pool]} at most" for pool in mean)
-    saved = 1.0 - sum(mean.values()) / sum(most.values()) if most else 0.0
+    saved = 1.0 - sum(mean.values()) / max(1, sum(most.values()))
     return [
         f"requests  {len(kept):,}, lost {replies.lost}",
         f"promise   kept for {kept.mean():.1%} (goal {story.sla.goal:.0%}: TTFT ≤ {story.sla.ttft_s * 1e3:.0f} ms and "
@@ -143,10 +143,12 @@ def sizes(asked: list[tuple[float, Mapping[str, int]]], until: float) -> tuple[d
     known = [(at, replicas) for at, replicas in asked if replicas]
     mean: dict[str, float] = {}
     most: dict[str, int] = {}
+    if not known:
+        return mean, most
     ends = [at for at, _ in known[1:]] + [until]
     for (at, replicas), end in zip(known, ends, strict=True):
         for pool, count in replicas.items():
             mean[pool] = mean.get(pool, 0.0) + count * max(0.0, end - at)
             most[pool] = max(most.get(pool, 0), count)
-    total = until - known[0][0] if known else 1.0
+    total = until - known[0][0]
     return {pool: value / total for pool, value in mean.items()}, most
