@@ -33,7 +33,8 @@ TAIL_KNEE, TAIL_SLOPE = 4.0, 0.6
 LONGEST_RELAXATION_S = 30.0
 """Near its ceiling a decode pool forgets slowly; but no interval is long enough to see more than this of it."""
 LEAST_WAIT = 0.25
-"""A prompt is always left this share of a mean service to wait: an SLA out of reach must not ask for infinity."""
+"""A prompt is always left this share of its own service to wait: an SLA out of reach must not ask for infinity, and a
+few prompts that no fleet serves in time must not size it for all."""
 LEAST_SLACK = 1.5
 """An aggregated worker's tokens are always left half a lone step for prompts, for the same reason."""
 

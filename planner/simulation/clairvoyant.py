@@ -35,6 +35,8 @@ CLOSE = 0.0005
 """The bound is found at the policy's attainment within 0.05 points."""
 HOLD = 5
 """Windows that a plan which holds on keeps a replica longer than it needs it."""
+TRIES = 8
+"""Runs at most in search of the plan that keeps what the policy kept."""
 PERFECT = 0.99995
 """A share above this counts as all."""
 
@@ -68,6 +70,23 @@ class Shares:
             for pool, n in self._cheapest(world, pools, k, 1.0 - share).items():
                 chosen[pool][k] = n
         return chosen
+
+    def floor(self, world: World, missed: float) -> float:
+        """−log10 of the share every window may give up so that ``missed`` of all requests are, by the tables."""
+        low, high = LOOSEST, TIGHTEST
+        for _ in range(20):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self.gives_up(world, 1.0 - 10.0**-middle) > missed else (low, middle)
+        return high
+
+    def gives_up(self, world: World, share: float) -> float:
+        """Share of all requests that the plan for ``share`` gives up, windows not disturbing each other."""
+        plan = self.plan(world, share)
+        lost = sum(
+            requests * min(1.0, sum(self.missed[pool][k][int(plan[pool][k])] for pool in world.pools))
+            for k, requests in enumerate(self.requests.tolist())
+        )
+        return float(lost / max(1, self.requests.sum()))
 
     def _cheapest(self, world: World, pools: list[str], k: int, allowed: float) -> dict[str, int]:
         """Cheapest joint choice in one window: one pool's table against what is left for the other.
@@ -199,18 +218,26 @@ def bound(world: World, attainment: float, known: Shares | None = None, progress
 
 
 def _closing_in(world: World, known: Shares, hold: int, attainment: float) -> Iterator[Run]:
-    """Runs of plans whose floor is bisected, in powers of ten of the share it gives up, until one is close."""
-    low, high = LOOSEST, TIGHTEST
-    for _ in range(12):
-        middle = 0.5 * (low + high)
-        plan = held(known.plan(world, 1.0 - 10.0**-middle), hold)
+    """Runs of plans whose floor is moved until one keeps ``attainment``.
+
+    The tables tell what a plan keeps when windows do not disturb each other; what a run keeps beside it
+    tells how far to trust them.
+    """
+    wanted = missed = 1.0 - attainment
+    before: set[float] = set()
+    for _ in range(TRIES):
+        floor = known.floor(world, missed)
+        if floor in before:
+            return
+        before.add(floor)
+        plan = held(known.plan(world, 1.0 - 10.0**-floor), hold)
         planner = Scheduled(plan, world.startup.mean_s, world.traffic.epoch_s)
         run = simulate(world, "clairvoyant", planner, planner.fleet(0.0))
         yield run
         share = kept(world, run)[2]
         if abs(share - attainment) <= CLOSE:
             return
-        low, high = (middle, high) if share < attainment else (low, middle)
+        missed *= min(10.0, max(0.1, max(wanted, CLOSE) / max(1.0 - share, 0.1 * CLOSE)))
 
 
 def late(world: World, known: Shares) -> Run:

@@ -86,9 +86,17 @@ def enough(world: World, pool: str) -> int:
     isl, osl = float(traffic.input_tokens.mean()), float(traffic.output_tokens.mean())
     plant = world.plant
     busy = peak * isl * plant.prefill_scale * plant.prefill_s[-1] / plant.prefill_isl[-1]
-    decoding = peak * osl * plant.decode_scale * world.promise.itl_s / 20.0
+    decoding = peak * osl * world.promise.itl_s / _held(world, isl + osl)
     needed = {"prefill": busy, "decode": decoding, "aggregated": busy + decoding}[pool]
     return int(min(MOST, max(8.0, 2.0 * needed + 4.0)))
+
+
+def _held(world: World, context: float) -> float:
+    """Sequences of ``context`` tokens that one worker can decode within the ITL target; never below one."""
+    plant, step = world.plant, world.plant.step
+    slope = plant.decode_scale * plant.decode_slope_scale * (step.per_sequence_s + step.per_kv_token_s * context)
+    within = (world.promise.itl_s - plant.decode_scale * step.base_s) / slope
+    return max(1.0, min(within, plant.kv_capacity_tokens / context, plant.max_sequences))
 
 
 def _bisected(world: World, pool: str, big: Fleet, goal: float) -> int:

@@ -64,7 +64,7 @@ class Queue:
     mean_s: float  # of the services
     mean_square: float  # of the services, s²
 
-    # A job whose service leaves (almost) no time to wait is sized as if it left ``LEAST_WAIT`` of a mean
+    # A job whose service leaves (almost) no time to wait is sized as if it left ``LEAST_WAIT`` of that
     # service: nobody can be faster than alone, and the answer stays monotone in the target.
 
     @classmethod
@@ -100,10 +100,9 @@ class Queue:
         if n <= busy:
             return 1.0 + (busy - n) / max(n, 1e-9)
         decay = 2.0 * (n - busy) * n / self.spread(rate)
-        least, allowed = tuning.LEAST_WAIT * self.mean_s, self.allowed_s
         late = 0.0
         for service, share in zip(self.services_s, self.shares, strict=True):
-            theta = decay * max(least, allowed - service)
+            theta = decay * max(tuning.LEAST_WAIT * service, self.allowed_s - service)
             if theta > tuning.TAIL_KNEE:  # finite bursts make the tail fall more slowly
                 theta = tuning.TAIL_KNEE + tuning.TAIL_SLOPE * (theta - tuning.TAIL_KNEE)
             late += share * math.exp(-theta)
