@@ -37,7 +37,7 @@ class Access:
     """An address, how patient we are, and who we are."""
 
     url: str
-    timeout_s: float = 5.0  # for one look, retries included
+    timeout_s: float = 5.0  # for one question, retries included
     retries: int = 2
     bearer_token_file: Path | None = None
     username: str | None = None

@@ -147,7 +147,7 @@ def _group(
     old = {one.name: one.at for one in there if one.name not in fresh}
     group = _Group(fresh, old, targets, _alive(subject, at, samples))
     read = {*fresh, *old, *(targets if selector == subject.front_selector() else ())}  # a worker may be starting
-    for name in read:
+    for name in sorted(read):
         _tell_old(subject, group, name, at, notes)
     return group
 
