@@ -14,7 +14,8 @@ from planner.adapters.prometheus import dialect_files
 from planner.adapters.prometheus.dialect import Alternatives, Dialect
 from planner.cli import COMMANDS, main
 from planner.commands._options import written_default
-from planner.config import CompareSettings, SimulateSettings, SizeSettings, find, load
+from planner.config import CompareSettings, LiveSettings, SimulateSettings, SizeSettings, find, load
+from planner.config.backtest import BacktestSettings
 from planner.config.flags import Setting, settings
 from profiler.cli import main as profiler
 
@@ -58,9 +59,9 @@ EXIT_CODES = """## Exit codes
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the answer falls short (`--min-attainment` missed, no fleet keeps the promise); output is complete |
+| 1 | the answer falls short (`--min-attainment` missed, no fleet keeps the promise, `check` found a problem); output is complete |
 | 2 | bad input: the message names the thing, the value and what would be right |
-| 3 | a part outside failed: a download, a disk, a library that is not installed |
+| 3 | a part outside failed: Prometheus, a download, a disk, a library that is not installed |
 | 130 | stopped from the keyboard |
 
 ## Environment and completion
@@ -86,6 +87,10 @@ configuration first. Numbers by pool are written `{prefill: 13, decode: 5}`, as 
     yield from _table(CompareSettings, {one.path for one in settings(SimulateSettings)})
     yield "## `planner size`\n"
     yield from _table(SizeSettings)
+    yield "## `planner run`, `planner check`\n"
+    yield from _table(LiveSettings)
+    yield "## `planner backtest`\n\nAll settings of `run`, and:\n"
+    yield from _table(BacktestSettings, {one.path for one in settings(LiveSettings)})
 
 
 def _table(model: type[BaseModel], known: set[str] | frozenset[str] = frozenset()) -> Iterator[str]:
