@@ -35,6 +35,9 @@ def command(configuration: str | None, **options: Any) -> None:
     settings = config.load(CompareSettings, file, given(CompareSettings, options))
     problems = [f"policy {name!r} is none of {', '.join(wiring.POLICIES)}" for name in settings.policies
                 if name not in wiring.POLICIES]  # fmt: skip
+    if settings.mode == "aggregated":
+        problems += [f"policy {name!r} sizes a prefill and a decode pool; leave it out with mode aggregated"
+                     for name in settings.policies if name.startswith("classic")]  # fmt: skip
     if problems:
         raise config.ConfigError(problems)
     rows = compared(settings)

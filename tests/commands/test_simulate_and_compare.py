@@ -124,6 +124,14 @@ def test_compare_has_a_row_a_policy_and_a_ratio_a_row(tmp_path: Path) -> None:
     assert "× bound" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+def test_a_policy_that_cannot_size_the_mode_is_told_before_any_run() -> None:
+    found = invoke("compare", *SHORT, "--mode", "aggregated", "--policies", "slo,classic,nobody")
+
+    assert found.exit_code == 2
+    assert "policy 'classic' sizes a prefill and a decode pool" in found.stderr
+    assert "policy 'nobody' is none of" in found.stderr
+
+
 def test_problems_of_a_configuration_and_of_flags_are_told_at_once(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("foo: 1\nsla: {ttft: 5, itl: 25ms}\nmin_replicas: {prefill: 5}\nmax_replicas: {prefill: 2}\n")
