@@ -112,7 +112,7 @@ def test_extras_are_those_of_the_package(checkout: Path) -> None:
     """The hint must name an extra that exists and brings the library."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     for extra, libraries in cli.EXTRAS.items():
-        brought = {wanted.split(">")[0] for wanted in project["optional-dependencies"][extra]}
+        brought = {wanted.split(">")[0].replace("-", "_") for wanted in project["optional-dependencies"][extra]}
         brought |= {"pandas"} if "prophet" in brought else set()  # prophet and statsmodels need it
 
         assert set(libraries) <= brought
