@@ -11,7 +11,7 @@ from typing import Any
 from planner.adapters.decision_log import About
 from planner.core.types import PoolReading
 from planner.dashboard.measured import Measured, Promises, p95, share
-from planner.dashboard.static import Static
+from planner.dashboard.static_peak import Static
 
 RECENT_S = 300.0
 """What is shown as "now" is of the last five minutes: long enough for a p95, short enough to be news."""

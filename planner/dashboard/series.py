@@ -18,7 +18,7 @@ from planner.dashboard import figures, words
 from planner.dashboard.faults import Faults, Spell
 from planner.dashboard.grid import Grid
 from planner.dashboard.measured import Measured, decoding, measure, p95
-from planner.dashboard.static import StaticPeak
+from planner.dashboard.static_peak import StaticPeak
 
 FINEST_S = 5.0
 """Width of a bin at first: one look of the loop as it is shipped."""
