@@ -179,7 +179,7 @@ def _write(answer: Mapping[str, Any], run: Run, summary: Summary, settings: Back
     console = Console(stderr=to_stdout, highlight=False)
     console.print(table)
     for note in notes:
-        console.print(f"note: {note}", style="dim")
+        console.print(f"note: {note}", style="dim", markup=False)
     if written := _pictures(run, summary, settings):
         console.print(f"written: {', '.join(map(str, written))}", style="dim")
 

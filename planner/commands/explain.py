@@ -109,7 +109,7 @@ def _show(found: Explanation) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(found.title(), style="dim")
+    console.print(found.title(), style="dim", markup=False)
     console.print(Text(found.answer(), style="bold"))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -120,7 +120,7 @@ def _show(found: Explanation) -> None:
             table.add_row(name if i == 0 else "", Text(sentence, style=style))
     console.print(table)
     for note in found.recording.notes:
-        console.print(f"note: {note}", style="dim")
+        console.print(f"note: {note}", style="dim", markup=False)
 
 
 def _show_changes(recorded: Recording) -> None:

@@ -134,7 +134,7 @@ def _show(recorded: Recording, policy: Policy, found: Difference, notes: Sequenc
     if left:
         console.print(f"and {left} more; --diff lists every step", style="dim")
     for note in notes:
-        console.print(f"note: {note}", style="dim")
+        console.print(f"note: {note}", style="dim", markup=False)
 
 
 def _totals(found: Difference, policy: Policy) -> RenderableType:

@@ -11,7 +11,7 @@ from planner.core.histogram import Histogram
 from planner.core.memory import merged
 from planner.core.policy import Sla
 from planner.core.tuning import SHORT_TERM_S
-from planner.core.types import PoolReading, Reason, Window
+from planner.core.types import Decision, PoolReading, Reason, Window
 from planner.replay.recording import HELD, Recording
 
 
@@ -82,16 +82,15 @@ def _first(recording: Recording, index: int) -> int:
     reason = steps[index].decision.reason
     brief = reason in HELD or reason is Reason.FAST_PATH
     for i in range(index - 1, -1, -1):
-        if steps[i].seen.at <= at - SHORT_TERM_S if brief else is_full(steps[i]):
+        if steps[i].seen.at <= at - SHORT_TERM_S if brief else is_full(steps[i].decision):
             return i + 1
     return 0
 
 
-def is_full(step: LoggedStep) -> bool:
-    """Whether a step made a full decision, as far as a log shows: fast looks and holds are none."""
-    reason = step.decision.reason
-    hurried = reason is Reason.INFEASIBLE and step.decision.forecast is None
-    return reason not in HELD and reason is not Reason.FAST_PATH and not hurried
+def is_full(decision: Decision) -> bool:
+    """Whether this was a full decision, as far as a log shows: fast looks and holds are none."""
+    hurried = decision.reason is Reason.INFEASIBLE and decision.forecast is None
+    return decision.reason not in HELD and decision.reason is not Reason.FAST_PATH and not hurried
 
 
 def _whole(steps: Sequence[LoggedStep]) -> Window | None:

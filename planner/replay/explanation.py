@@ -170,10 +170,10 @@ def _turning(recording: Recording, index: int, policy: Policy, progress: Progres
         return None
     *_, last = redecided(policy, recording.steps[: index + 1], progress)
     same = last.decision == recording.steps[index].decision
-    full = is_full(recording.steps[index])
+    full = is_full(recording.steps[index].decision)
     return Turning(
         same=same,
-        what_ifs=what_ifs(policy, last.before, last.step.seen) if full else (),
+        what_ifs=what_ifs(policy, last.before, last.step.seen) if full and is_full(last.decision) else (),
         holds=_holds(last.before.recent, last.step, policy),
         planned_rate=max(last.before.load.rates) if last.before.load is not None and not full else None,
     )

@@ -109,7 +109,7 @@ def expected(decision: Decision, about: About | None) -> Iterator[str]:
 def turn(one: WhatIf) -> str:
     """What would have changed the number."""
     what, value, actual = {
-        "rate": ("traffic", f"{one.value:,.3g} requests/s", f"{one.actual:,.3g}"),
+        "rate": ("traffic", f"{one.value:,.4g} requests/s", f"{one.actual:,.4g}"),
         "ttft": ("a TTFT target", show_duration(one.value), show_duration(one.actual)),
         "itl": ("an ITL target", show_duration(one.value), show_duration(one.actual)),
     }[one.condition]

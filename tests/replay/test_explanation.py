@@ -215,6 +215,17 @@ def test_a_decision_that_comes_out_otherwise_now_says_so(recording: Recording) -
     assert "comes out otherwise" not in text(recording, FULL, "would change it")
 
 
+def test_nothing_is_asked_of_a_step_that_is_no_full_decision_any_more(recording: Recording) -> None:
+    """A log decided on another grid: today the step would only look, and no rate or target would move it."""
+    late = {"settings": {**recording.abouts[0].settings, "interval": 7 * 60.0}}
+    said = explain(replace(recording, abouts={0: replace(recording.abouts[0], **late)}), FULL, None)
+    other = policy_of(said.about, None, {}, recording.path)[0]
+    turning = explain(recording, FULL, other).turning
+    assert turning is not None
+
+    assert (turning.same, turning.what_ifs) == (False, ())
+
+
 def test_the_object_for_programs_holds_figures_and_words(recording: Recording) -> None:
     found = explain(recording, FULL, policy(recording)).to_json()
 
