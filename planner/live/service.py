@@ -121,7 +121,7 @@ class Service:
         self._log.info("memory", said=f"learnt from {seen} observations of Prometheus' history")
 
     def about(self) -> About:
-        """What the decision log and the page are of."""
+        """What the decision log and the page are of; nothing that could hold a secret."""
         settings = self.settings
         return about_of(
             self.policy,
@@ -132,7 +132,7 @@ class Service:
                 mode="json",
                 by_alias=True,
                 exclude_none=True,
-                exclude={"state": True, "decisions": True, "server": True, "prometheus": {"query"}},
+                exclude={"state": True, "decisions": True, "server": True, "target": True, "prometheus": {"query"}},
             ),
         )
 
