@@ -58,6 +58,7 @@ class Look:
     workers: Mapping[str, Mapping[str, Worker]]  # by pool and instance
     targets: Mapping[str, Target]  # by door; what is known of those that may be missing
     unknown: frozenset[str] = frozenset()  # signals that some instance cannot tell, so no sum over instances is
+    broken: frozenset[str] = frozenset()  # those of them that are exposed and cannot be used
     problems: tuple[str, ...] = ()
     unfound: Mapping[str, Selector] = field(default_factory=dict)  # the front door or a pool that nothing is known of
     alive: bool = True  # Prometheus itself scrapes something
@@ -69,6 +70,7 @@ class _Notes:
 
     problems: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
     unfound: dict[str, Selector] = field(default_factory=dict)
 
     def tell(self, condition: Condition, detail: str, *signals: str) -> None:
@@ -76,6 +78,8 @@ class _Notes:
         if told not in self.problems:
             self.problems.append(told)
         self.unknown.update(signals)
+        if condition is not Condition.ABSENT:
+            self.broken.update(signals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,8 @@ def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
                 f"{signal} cannot be told by {subject.engine.title} when prefill and decode are split; "
                 "a front door that counts it is needed",
             )
-    return Look(at, doors, readings, workers, targets, frozenset(notes.unknown), tuple(notes.problems),
-                notes.unfound, _alive(subject, at, samples))  # fmt: skip
+    return Look(at, doors, readings, workers, targets, frozenset(notes.unknown), frozenset(notes.broken),
+                tuple(notes.problems), notes.unfound, _alive(subject, at, samples))  # fmt: skip
 
 
 def _alive(subject: Subject, at: float, samples: Sequence[Sample]) -> bool:

@@ -38,12 +38,15 @@ class Windows:
         self._patience_s = max(30.0, 3.0 * late_s)
         self._base: Look | None = None
         self._replicas: dict[str, PoolReading] = {}  # as last seen, gauges left out
+        self._told: dict[str, frozenset[str]] = {}  # by door, the signals it has ever told
 
     def observe(self, look: Look, fleet: Mapping[str, PoolReading] | None = None) -> Observation:
         """The observation of a look; ``fleet`` knows better than Prometheus how many replicas there are."""
         base = self._base
         pools = self._remembered(look) if fleet is None else _counted(look.pools, fleet)
         problems = list(look.problems)
+        back: frozenset[str] = frozenset() if base is None else self._back(base, look)
+        self._remember(base, look)
         if base is None:
             self._base = look
             same = _steps(look.workers)
@@ -55,10 +58,17 @@ class Windows:
         after = Scrape(look.at, {}, pools, steps_now, tuple(problems))
         if change.both and not (change.unreadable or change.restarted or change.still):
             look = replace(look, doors={n: _undipped(base.doors.get(n), door) for n, door in look.doors.items()})
-            before, after = _ends(base, look, change, before, after)
+            before, after = _ends(base, look, change, back, before, after)
         if not (change.unreadable or change.still):
             self._base = look
         return observe(before, after)
+
+    def _remember(self, base: Look | None, look: Look) -> None:
+        """What doors have told, of those that still matter."""
+        looks = [look] if base is None else [base, look]
+        for name, door in ((n, d) for one in looks for n, d in one.doors.items()):
+            self._told[name] = self._told.get(name, frozenset()) | _tells(door)
+        self._told = {n: told for n, told in self._told.items() if any(n in one.doors for one in looks)}
 
     def _remembered(self, look: Look) -> dict[str, PoolReading]:
         """All pools ever seen: one without targets has no replicas now, unless Prometheus itself stands still."""
@@ -66,6 +76,15 @@ class Windows:
         pools = {**gone, **look.pools}
         self._replicas = {name: PoolReading(reading.requested, reading.ready) for name, reading in pools.items()}
         return pools
+
+    def _back(self, base: Look, look: Look) -> frozenset[str]:
+        """Signals that a door did not tell at the base look, tells now, and has told before: not counted from zero.
+
+        One never told before is: the scrape at the base look proves that there was nothing to count.
+        """
+        known = [name for name in look.doors if name in base.doors]
+        back = [(_tells(look.doors[n]) - _tells(base.doors[n])) & self._told.get(n, frozenset()) for n in known]
+        return frozenset().union(*back)
 
     def _change(self, base: Look, look: Look) -> _Change:
         both: list[str] = []
@@ -86,11 +105,13 @@ class Windows:
         return _Change(tuple(both), tuple(unreadable), tuple(vanished), fresh, tuple(restarted), still)
 
 
-def _ends(base: Look, look: Look, change: _Change, before: Scrape, after: Scrape) -> tuple[Scrape, Scrape]:
+def _ends(
+    base: Look, look: Look, change: _Change, back: frozenset[str], before: Scrape, after: Scrape
+) -> tuple[Scrape, Scrape]:
     """Both ends of the window: the doors to compare, and the mean time between their scrapes."""
     seconds = sum(look.doors[n].at - base.doors[n].at for n in change.both) / len(change.both)
     then = {n: base.doors[n].counters for n in change.both} | {n: look.doors[n].counters for n in change.fresh}
-    unknown = base.unknown | look.unknown  # what one end does not know is no increase
+    unknown = look.unknown | base.broken | back  # what one end does not know is no increase
     now = {n: _known(look.doors[n].counters, unknown) for n in (*change.both, *change.fresh)}
     ended = max(look.doors[n].at for n in change.both)
     return replace(before, front=then, counted_at=ended - seconds), replace(after, front=now, counted_at=ended)
@@ -142,6 +163,10 @@ def _undipped(old: Door | None, new: Door) -> Door:
     if old is None or not new.derived or old.counters.started is None or new.counters.started is None:
         return new
     return replace(new, counters=replace(new.counters, started=max(old.counters.started, new.counters.started)))
+
+
+def _tells(door: Door) -> frozenset[str]:
+    return frozenset(f.name for f in fields(FrontDoor) if getattr(door.counters, f.name) is not None)
 
 
 def _known(counters: FrontDoor, unknown: frozenset[str]) -> FrontDoor:

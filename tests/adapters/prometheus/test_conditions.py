@@ -48,6 +48,27 @@ def test_a_series_that_is_not_exposed_is_absent_and_not_zero(prometheus_stand: S
     assert named(seen, Condition.ABSENT, "started", STARTED)
 
 
+def test_a_counter_that_comes_back_is_not_counted_from_zero(prometheus_stand: Stand) -> None:
+    """One that appears for the first time is: the scrape before proved that there was none."""
+    stand, front, text = prometheus_stand, prometheus_stand.group(), Recorded("dynamo-frontend.txt")
+    source = stand.source(dynamo(front))
+
+    def tokens(*hidden: str) -> float | None:
+        shown = Recorded("dynamo-frontend.txt")
+        shown.add("dynamo_frontend_output_tokens_total", text.value("dynamo_frontend_output_tokens_total") - 22291)
+        shown.drop(*hidden)
+        front.targets[0].show(shown.text())
+        window = stand.seen(source, front.targets[0]).window
+        return window.generated_tokens if window is not None else -1.0
+
+    told = [tokens()]
+    text.add("dynamo_frontend_output_tokens_total", 5)
+    told += [tokens("dynamo_frontend_output_tokens_total"), tokens()]
+    text.add("dynamo_frontend_output_tokens_total", 7)
+
+    assert [*told, tokens()] == [-1.0, None, None, 7]
+
+
 def test_silence_beside_a_sign_of_presence_is_zero(prometheus_stand: Stand) -> None:
     """Before the first request a frontend has no counters for the model, but does say that it serves it."""
     stand, front, text = prometheus_stand, prometheus_stand.group(), Recorded("dynamo-frontend.txt")
