@@ -296,6 +296,8 @@ class AggregatedModel:
     decoding: Decoding
     alone_s: float  # ITL of a single sequence without prompts: the best reachable
     prompts: Queue  # the prompts' own work, whatever the steps add
+    prompt_tokens: tuple[float, float, float]  # their mean, mean square, and mean product with that work
+    answers: tuple[tuple[float, float], ...]  # (√tokens, share)
     tokens: float  # mean output of a request
 
     @classmethod
@@ -306,7 +308,10 @@ class AggregatedModel:
         services = tuple(slowness * pool.profile.prefill.service_s(tokens) for tokens in lengths.values)
         prompts = Queue.of(services, lengths.shares, sla.ttft_s - 1.5 * alone, load)
         decoding = Decoding.of(pool.profile.decode, load.context_tokens)
-        return cls(pool, sla, load, slowness, decoding, alone, prompts, load.output_tokens.mean)
+        product = sum(s * t * p for s, t, p in zip(services, lengths.values, lengths.shares, strict=True))
+        moments, outputs = (lengths.mean, lengths.mean_square, product), load.output_tokens
+        answers = tuple((math.sqrt(t), p) for t, p in zip(outputs.values, outputs.shares, strict=True))
+        return cls(pool, sla, load, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
 
     def miss(self, n: float, rate: float) -> float:
         if rate <= 0:
@@ -363,20 +368,17 @@ class AggregatedModel:
         """
         busy, target = rate * self.prompts.mean_s / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self.alone_s)
         per_second = self.prompts.spread(rate) / n**2 + rate / n * self.prompts.mean_square
-        outputs, missed = self.load.output_tokens, 0.0
-        for tokens, share in zip(outputs.values, outputs.shares, strict=True):
-            within_s = tokens * target
-            spare_s = (1.0 - busy) * within_s - tokens * step_s
-            missed += share * 0.5 * math.erfc(spare_s / math.sqrt(2.0 * per_second * within_s))
-        return missed
+        slack = ((1.0 - busy) * target - step_s) / math.sqrt(2.0 * per_second * target)  # of one token
+        return sum(0.5 * share * math.erfc(slack * root) for root, share in self.answers)
 
     def _waiting(self, step_s: float) -> Queue:
         """Prompts waiting for chunks; each chunk also carries a decode step of ``step_s``."""
-        services = tuple(
-            s + step_s * tokens / self.pool.chunk_tokens
-            for s, tokens in zip(self.prompts.services_s, self.load.input_tokens.values, strict=True)
-        )
-        return Queue.of(services, self.prompts.shares, self.sla.ttft_s - 1.5 * step_s, self.load)
+        each, prompts = step_s / self.pool.chunk_tokens, self.prompts
+        mean, square, product = self.prompt_tokens
+        services = tuple([s + each * t for s, t in zip(prompts.services_s, self.load.input_tokens.values, strict=True)])
+        mean_square = prompts.mean_square + 2.0 * each * product + each**2 * square
+        allowed_s = self.sla.ttft_s - 1.5 * step_s
+        return Queue(services, prompts.shares, allowed_s, self.load, prompts.mean_s + each * mean, mean_square)
 
 
 def model_of(pool: Pool, sla: Sla, load: Load, slowness: float) -> PoolModel:

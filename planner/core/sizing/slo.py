@@ -56,8 +56,9 @@ def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load
     for pool in pools:
         model = parts[pool.name]
         n = smallest(model, load, cap)
-        while n < MOST and _saved_per_s(model, load, n) * price > pool.gpus:
-            n += 1
+        missed, fewer = missed_per_s(model, load, float(n)), missed_per_s(model, load, float(n + 1))
+        while n < MOST and (missed - fewer) * price > pool.gpus:
+            n, missed, fewer = n + 1, fewer, missed_per_s(model, load, float(n + 2))
         fleet[pool.name] = n
     return fleet
 
@@ -136,10 +137,6 @@ def size(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, f
     parts = models(pools, sla, load, slowness or {})
     fleet = within_share(pools, parts, load, 1.0 - sla.goal)
     return Sizing(fleet, expect(pools, parts, load, fleet), unreachable(parts))
-
-
-def _saved_per_s(model: PoolModel, load: Load, n: int) -> float:
-    return missed_per_s(model, load, float(n)) - missed_per_s(model, load, float(n + 1))
 
 
 def _fractional(model: PoolModel, load: Load, share: float) -> float:
