@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from planner.adapters.prometheus.conditions import Condition
 from planner.adapters.prometheus.dialect import COUNTS, GAUGES, SPREADS, Alternatives, Dialect
@@ -13,6 +14,7 @@ from planner.adapters.prometheus.subject import UP, Selector, Subject
 from planner.core.observe import Cumulative, FrontDoor
 from planner.core.types import PoolReading, Role
 
+T = TypeVar("T")
 FRONT = "front door"
 """What the front door is called among the pools."""
 NEEDED: Mapping[Role, tuple[str, ...]] = {
@@ -170,8 +172,8 @@ def _tell_old(subject: Subject, group: _Group, name: str, at: float, notes: _Not
 
 def _door(one: Instance, signals: Mapping[str, Alternatives], notes: _Notes) -> Door:
     """An instance's counters. Silence is zero beside a sign of presence, and unknown beside signs of traffic."""
-    counts = {s: _tried(one, s, ways, notes) for s, ways in signals.items() if s in COUNTS}
-    spreads = {s: _tried_spread(one, s, ways, notes) for s, ways in signals.items() if s in SPREADS}
+    counts = {s: _tried(one.count, s, ways, notes) for s, ways in signals.items() if s in COUNTS}
+    spreads = {s: _tried(one.spread, s, ways, notes) for s, ways in signals.items() if s in SPREADS}
     busy = any(c for c in counts.values()) or any(s.buckets[-1] for s in spreads.values() if s is not None)
     present = any(one.series.get(name) for name in one.dialect.presence)
     for signal, ways in signals.items():
@@ -186,17 +188,9 @@ def _door(one: Instance, signals: Mapping[str, Alternatives], notes: _Notes) -> 
     return Door(one.at, counters, derived)
 
 
-def _tried(one: Instance, signal: str, ways: Alternatives, notes: _Notes) -> float | None:
+def _tried(read: Callable[[Alternatives], T | None], signal: str, ways: Alternatives, notes: _Notes) -> T | None:
     try:
-        return one.count(ways)
-    except SignalError as problem:
-        notes.tell(problem.condition, f"{signal}: {problem}", signal)
-        return None
-
-
-def _tried_spread(one: Instance, signal: str, ways: Alternatives, notes: _Notes) -> Cumulative | None:
-    try:
-        return one.spread(ways)
+        return read(ways)
     except SignalError as problem:
         notes.tell(problem.condition, f"{signal}: {problem}", signal)
         return None
@@ -240,7 +234,7 @@ def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Note
         return PoolReading(ready, ready)
     needed = NEEDED[subject.pools[pool].role]
     gauges = {s: _gauge(live, pool, s, s in needed, notes) for s in GAUGES}
-    usage = gauges["kv_usage"]
+    usage = [value for values in gauges["kv_usage"] or () for value in values]
     waiting = gauges["waiting"]
     return PoolReading(
         ready,
@@ -248,8 +242,8 @@ def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Note
         running=_added(gauges["running"]),
         waiting=_added(waiting),
         pending_tokens=_added(gauges["pending_tokens"]),
-        kv_usage=_mean([v for values in usage for v in values]) if usage else None,
-        kv_usage_max=max((v for values in usage for v in values), default=None) if usage else None,
+        kv_usage=sum(usage) / len(usage) if usage else None,
+        kv_usage_max=max(usage, default=None),
         backlog=tuple(sum(values) for values in waiting) if waiting is not None else None,
     )
 
@@ -302,7 +296,3 @@ def _with_queue(reading: PoolReading, queue: Mapping[str, float]) -> PoolReading
 
 def _added(values: Iterable[Sequence[float]] | None) -> float | None:
     return None if values is None else float(sum(sum(part) for part in values))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
