@@ -98,6 +98,7 @@ def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
         step=step_of(profile),
         kv_capacity_tokens=profile.max_kv_tokens,
         chunk_tokens=truth.chunk_tokens,
+        prompts_together=truth.prompts_together,
         prefill_scale=truth.slower * truth.prefill_slower,
         decode_scale=truth.slower * truth.decode_slower,
         decode_slope_scale=truth.decode_slope,

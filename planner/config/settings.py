@@ -106,7 +106,11 @@ class PlantSettings(Settings):
     migrate: bool = setting("Requests of a worker that fails go on elsewhere instead of being lost.", False,
                             flag="--migrate")  # fmt: skip
     overlap_weight: Number = setting("Weight of cached prefixes in the kv router's cost.", 1.0, ge=0)
-    chunk_tokens: Whole = setting("Prompt tokens that an aggregated worker takes into one step.", 2048, ge=1)
+    chunk_tokens: Whole = setting("Tokens that a worker takes into one step, of prompts and decoding sequences.", 2048,
+                                  ge=1)  # fmt: skip
+    prompts_together: bool = setting(
+        "Prompts share a step and the fixed part of prefill time, in prefill workers too, as in vLLM.", False
+    )
 
 
 class JsonSettings(Settings):
