@@ -162,6 +162,12 @@ class ProcessFleet:
             now = time.monotonic()
             return {name: pool.reading(now) for name, pool in self._pools.items()}
 
+    def processes(self) -> Mapping[str, int]:
+        """Process ids of the workers that have one, by name; those that drain too."""
+        with self._lock:
+            members = [member for pool in self._pools.values() for member in pool.members]
+            return {member.name: member.pid for member in members if member.pid is not None}
+
     def close(self, patience_s: float = 10.0) -> None:
         """Let all workers finish, for at most ``patience_s``; kill those that have not."""
         self._closing = True

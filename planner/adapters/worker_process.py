@@ -95,6 +95,11 @@ class Member:
         """Where Prometheus finds it."""
         return self._filled(self._worker.metrics)
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process; ``None`` before there is one."""
+        return None if self._child is None else self._child.pid
+
     def step(self, now: float) -> tuple[What, str] | None:
         """Move on if something happened; ``None`` when nothing did."""
         if self.stage is Stage.WAITING:

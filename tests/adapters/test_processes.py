@@ -129,6 +129,7 @@ def test_a_fleet_follows_decisions_and_tells_prometheus(rig: Rig) -> None:
     fleet.apply(asked(decode=3))
     until(lambda: fleet.fleet()["decode"].ready == 3, "three decode workers")
 
+    assert fleet.processes() == {worker: rig.pid(worker) for worker in rig.targets()}
     assert fleet.fleet()["prefill"].requested == 1  # a pool that a decision leaves out is left alone
     assert set(rig.targets()) == {"prefill-1", "decode-1", "decode-2", "decode-3"}
     assert len(set(rig.targets().values())) == 4
