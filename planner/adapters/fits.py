@@ -35,6 +35,10 @@ class FitsBeside:
                 self._running[series] = self._submit(request)
         return decision
 
+    def running(self) -> list[Future[Mapping[str, Any]]]:
+        """Fits that have not been taken in yet."""
+        return list(self._running.values())
+
     def close(self) -> None:
         """Give up what is still running."""
         if self._executor is not None:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, wait
 from typing import Any
 
 from planner.adapters.fits import FitsBeside
 from planner.core.planner import Planner
 from tests.core.worlds import policy, seen
 
+HOUR = 12 * 60  # ticks
+
 
 class Held(Executor):
-    """An executor that only runs what it was given when it is told to."""
+    """An executor that runs nothing: what it was given is ``waiting`` for whoever holds it."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
+        self.waiting: list[Future[Any]] = []
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.waiting.append((future, fn, args))
-        return future
-
-    def run(self) -> None:
-        for future, fn, args in self.waiting:
-            try:
-                future.set_result(fn(*args))
-            except Exception as problem:  # as an executor does
-                future.set_exception(problem)
-        self.waiting.clear()
+        self.waiting.append(Future())
+        return self.waiting[-1]
 
 
 def wave(tick: int) -> float:
@@ -40,40 +32,36 @@ def fed(steps: FitsBeside, ticks: range) -> None:
         steps.step(seen(5.0 * tick, wave(tick)))
 
 
-def test_decisions_go_on_while_a_fit_runs_and_take_it_in_when_it_is_done() -> None:
+def test_decisions_go_on_while_a_fit_runs_and_it_is_asked_for_once() -> None:
     held = Held()
     steps = FitsBeside(Planner(policy(predictor="arima")), held)
-    fed(steps, range(12 * 60))
+    fed(steps, range(HOUR))
 
-    assert len(held.waiting) == 1  # asked for once, not at every step
-    before = steps.planner.state.predictors["rate"].snapshot()
-    held.run()
-    fed(steps, range(12 * 60, 12 * 60 + 1))
+    assert len(held.waiting) == 1
+    assert steps.planner.state.at == 5.0 * (HOUR - 1)
 
+
+def test_a_fit_of_another_process_is_taken_in_when_it_is_done() -> None:
+    """The real thing: pmdarima in a process of its own."""
+    steps = FitsBeside(Planner(policy(predictor="arima")))
+    try:
+        fed(steps, range(HOUR))
+        before = steps.planner.state.predictors["rate"].snapshot()
+        wait(steps.running(), timeout=120.0)
+        fed(steps, range(HOUR, HOUR + 1))
+    finally:
+        steps.close()
+
+    assert steps.problems == {}
     assert steps.planner.state.predictors["rate"].snapshot() != before
 
 
 def test_a_fit_that_fails_is_told_and_wished_for_again() -> None:
-    class Failing(Held):
-        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_exception(RuntimeError("no memory"))
-            self.waiting.append((future, fn, args))
-            return future
-
-    failing = Failing()
-    steps = FitsBeside(Planner(policy(predictor="arima")), failing)
-    fed(steps, range(12 * 60))
+    held = Held()
+    steps = FitsBeside(Planner(policy(predictor="arima")), held)
+    fed(steps, range(HOUR))
+    held.waiting[0].set_exception(RuntimeError("no memory"))
+    fed(steps, range(HOUR, HOUR + 1))
 
     assert steps.problems == {"rate": "fit of rate failed: no memory"}
-    assert len(failing.waiting) > 1
-
-
-def test_a_fit_in_a_thread_does_not_hold_up_a_step() -> None:
-    """The executor's own wait must not be ours."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(time.sleep, 0.5)
-        steps = FitsBeside(Planner(policy(predictor="arima")), pool)
-        fed(steps, range(12 * 60))
-
-        assert steps.planner.state.at == 5.0 * (12 * 60 - 1)
+    assert len(held.waiting) == 2

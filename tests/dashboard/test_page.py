@@ -138,7 +138,7 @@ def test_a_finished_log_is_drawn_without_complaint_and_without_anybody_else(
     assert charts == ["load", "kept", "ttft", "itl", "pool prefill", "pool decode", "gpus", "budget"]
     assert text(browser, "h1") == "chat"
     assert "90 % of requests with TTFT ≤ 400 ms and ITL ≤ 25 ms" in text(browser, "#promise").replace("\u00a0", " ")
-    assert text(browser, ".card:last-child b") == "8"  # an hour of 2 × 1 + 3 × 2 GPUs
+    until(browser, "return document.querySelector('.card:last-child b').innerText == '8'")  # 1 h of 2 × 1 + 3 × 2 GPUs
     assert complaints(browser) == []
     assert hosts(browser) == {urlsplit(running.address).netloc}
 

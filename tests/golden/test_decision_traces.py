@@ -24,7 +24,13 @@ SEGMENTS: dict[str, tuple[str | None, dict[str, str]]] = {
     "conv-day-budget": ("conv-day", {"traffic.from": "54h", "traffic.to": "54.5h", "budget": "12"}),
     "conv-week-morning": (
         None,
-        {**CHAT, "traffic.source": "azure2024_conv_1min_recon", "traffic.scale": "0.2", "traffic.from": "9h", "traffic.to": "9.5h"},
+        {
+            **CHAT,
+            "traffic.source": "azure2024_conv_1min_recon",
+            "traffic.scale": "0.2",
+            "traffic.from": "9h",
+            "traffic.to": "9.5h",
+        },
     ),
     "conv-hour": (None, {**SPLIT, "traffic.source": "azure2023_conv", "traffic.scale": "20", "traffic.to": "30m"}),
     "aggregated": ("aggregated", {"traffic.to": "30m"}),
