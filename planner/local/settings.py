@@ -29,7 +29,7 @@ def live_settings(stack: Stack, profile: Path, control: Control, decisions: Path
     """Settings of a planner beside ``stack``, whose workers' profile is in the file ``profile``."""
     shape = stack.shape
     return LiveSettings.model_validate({
-        "description": f"a {shape.mode} stack on this machine",
+        "description": f"{shape.mode} stack on this machine",
         "profile": str(profile), "mode": shape.mode,
         "sla": {"ttft": f"{control.ttft_s}s", "itl": f"{control.itl_s}s", "goal": control.goal},
         "interval": f"{control.interval_s}s", "tick": f"{control.tick_s}s",
