@@ -111,12 +111,12 @@ class Row:
 
     @property
     def shown_ratio(self) -> str:
-        """The ratio for people, with the bound's share where no plan keeps as little as the policy."""
+        """The ratio for people, starred where the bound is at another share: no plan keeps as little, or as much."""
         if self.ratio is None:
             return "–"
         mine, bound = self.summary.attainment.both, self.at_attainment
         far = mine is not None and bound is not None and abs(bound - mine) > MATCHED
-        return f"{self.ratio:.3f} at {100 * (bound or 0.0):.1f} %" if far else f"{self.ratio:.3f}"
+        return f"{self.ratio:.3f}{'*' if far else ''}"
 
     def to_json(self) -> dict[str, Any]:
         """The row as ``compare --json`` prints it."""

@@ -68,9 +68,7 @@ def _compared(rows: Sequence[Row]) -> Any:
     points = [(s.gpu_hours, 100.0 * (s.attainment.both or 0.0), s.policy) for s in known]
     goal = 100.0 * known[0].promise.goal if known else 99.0
     axis.axhline(goal, color=GREY, lw=1, ls="--")
-    axis.annotate(
-        f"goal {goal:g} %", (1.0, goal), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY
-    )
+    axis.annotate(f"goal {goal:g} %", (0.0, goal), xycoords=("axes fraction", "data"), ha="left", va="top", color=GREY)
     front = _front(points)
     if len(front) > 1:
         axis.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=BLUE, lw=1, alpha=0.5,

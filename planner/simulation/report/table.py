@@ -54,8 +54,13 @@ def simulation(summary: Summary) -> RenderableType:
 
 def comparison(rows: Sequence[Row]) -> RenderableType:
     """Several policies, one a line."""
-    table = Table(title="shares are of all arrivals; × bound: GPU-hours over the clairvoyant plan's at the same share")
-    for name in ("policy", "kept both", "worst h", "TTFT p95", "ITL p95", "GPU-h", "× bound", "changes/h"):
+    caption = (
+        "* at the nearest share that a plan of whole replicas keeps"
+        if any(row.shown_ratio.endswith("*") for row in rows)
+        else None
+    )
+    table = Table(title="× bound: GPU-hours over the clairvoyant plan's at the same share", caption=caption)
+    for name in ("policy", "kept", "worst h", "TTFT p95", "ITL p95", "GPU-h", "× bound", "per h"):
         table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     for row in rows:
         s = row.summary
