@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planner.core import tuning
 from planner.core.histogram import Histogram
 
 FIRST_BUCKET = (0.15, 0.5, 0.85)
@@ -88,7 +89,7 @@ class Load:
 
     def dispersion_at(self, rate: float) -> float:
         """Variance over mean of arrivals when ``rate`` requests per second come."""
-        if self.dispersion_rate <= 0:
+        if self.dispersion_rate <= tuning.LEAST_RATE:
             return self.dispersion
         return 1.0 + (self.dispersion - 1.0) * rate / self.dispersion_rate
 

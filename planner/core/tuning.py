@@ -24,6 +24,9 @@ SHORT_TERM_S = 15.0
 FAST_DOUBT = 3.0
 """…and only its lower bound, this many standard deviations of the learnt burstiness below it."""
 
+LEAST_RATE = 1e-9
+"""Fewer requests per second than this (one in thirty years) are none: smaller numbers vanish when multiplied."""
+
 # --- how a fleet behaves
 HANDOVER_S = 0.03
 """KV transfer plus the first decode step, taken off the TTFT target before queueing is allowed."""

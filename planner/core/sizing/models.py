@@ -94,7 +94,7 @@ class Queue:
 
     def miss(self, n: float, rate: float) -> float:
         """Share of jobs with wait + service above ``allowed_s``; beyond saturation 1 + the shortage."""
-        if rate <= 0:
+        if rate <= tuning.LEAST_RATE:
             return 0.0
         busy = rate * self.mean_s
         if n <= busy:
@@ -258,7 +258,7 @@ class DecodeModel:
         return cls(pool, sla, load, slowness, decoding, alone, held, load.output_tokens.mean)
 
     def miss(self, n: float, rate: float) -> float:
-        if rate <= 0:
+        if rate <= tuning.LEAST_RATE:
             return 0.0
         burst = self.load.dispersion_at(rate)
         return self.decoding.slow(n, 1.0 / self.slowness, rate * self.tokens, self.tokens, self.held, burst)
@@ -314,7 +314,7 @@ class AggregatedModel:
         return cls(pool, sla, load, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
 
     def miss(self, n: float, rate: float) -> float:
-        if rate <= 0:
+        if rate <= tuning.LEAST_RATE:
             return 0.0
         busy = rate * self.prompts.mean_s
         free = 1.0 - busy / n

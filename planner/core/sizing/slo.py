@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planner.core import tuning
 from planner.core.load import Load
 from planner.core.policy import Pool, Sla
 from planner.core.sizing.models import PoolModel, model_of
@@ -72,7 +73,7 @@ def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: 
     Geometric mean over the pools; ``None`` without load. A derivative at a fractional number of
     replicas, so that rounding does not make it jump.
     """
-    if load.mean_rate <= 0:
+    if load.mean_rate <= tuning.LEAST_RATE:
         return None
     logs = []
     for pool in pools:
@@ -90,7 +91,7 @@ def smallest(model: PoolModel, load: Load, share: float) -> int:
 
     Requests that no fleet can serve in time do not count against it: more replicas would not help them.
     """
-    if load.mean_rate <= 0:
+    if load.mean_rate <= tuning.LEAST_RATE:
         return 0
     allowed = share * load.mean_rate
     low, high = 0, max(1, math.ceil(model.busy(load.mean_rate)))
@@ -119,7 +120,7 @@ def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
 def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, int]) -> Expected:
     """TTFT, ITL and attainment the model expects of ``fleet`` under ``load``."""
     rate = load.mean_rate
-    if rate <= 0:
+    if rate <= tuning.LEAST_RATE:
         return Expected(None, None, None)
     missed = sum(missed_per_s(parts[pool.name], load, float(max(fleet[pool.name], 0.5))) for pool in pools) / rate
     missed += max(parts[pool.name].hopeless for pool in pools)
