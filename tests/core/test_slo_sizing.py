@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planner.core.policy import Sla
@@ -89,6 +89,7 @@ def test_the_price_and_the_share_agree_at_the_shadow_price(demand, factor):
     """A dearer miss never buys fewer replicas."""
     parts = slo.models(SPLIT, SLA, demand, {})
     price = slo.shadow_price(SPLIT, parts, demand, 0.01)
+    assume(price is not None)  # misses that end within a fraction of a replica have no price
     cheap = slo.at_price(SPLIT, parts, demand, price, 0.03)
     dear = slo.at_price(SPLIT, parts, demand, price * max(1.0, factor), 0.03)
 

@@ -70,8 +70,8 @@ def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load
 def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> float | None:
     """GPU-seconds that one more kept request would cost where misses are just ``share``.
 
-    Geometric mean over the pools; ``None`` without load. A derivative at a fractional number of
-    replicas, so that rounding does not make it jump.
+    Geometric mean over the pools; ``None`` without load, or where all misses end within a fraction of a
+    replica. A derivative at a fractional number of replicas, so that rounding does not make it jump.
     """
     if load.mean_rate <= tuning.LEAST_RATE:
         return None
