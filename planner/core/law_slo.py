@@ -31,7 +31,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     horizon_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
     path = predictor.path(max(1, math.ceil(horizon_s / policy.interval_s - 1e-6)))
     rates = scenarios(path, rate)
-    if max(rates) <= tuning.LEAST_RATE:
+    if sum(rates) <= len(rates) * tuning.LEAST_RATE:
         return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=None)
     load = _load(state, rates, rate)
     if load is None:

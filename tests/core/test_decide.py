@@ -137,6 +137,7 @@ bounds = st.tuples(st.integers(0, 4), st.integers(4, 40))
 
 @settings(max_examples=60, deadline=None)
 @example([None, None, 5e-324], (0, 4), (0, 4), 2, "slo", 1)  # a rate that vanishes when it is multiplied
+@example([None, None, 1e-9], (0, 4), (0, 4), 2, "slo", 1)  # on the edge of vanishing
 @given(ticks, bounds, bounds, st.integers(2, 60), st.sampled_from(["slo", "classic"]), st.sampled_from([1, 2, 4]))
 def test_budgets_and_bounds_always_hold(rates, prefill, decode, budget, law, gpus):
     """prop-3 and prop-10: never above the budget, never outside min and max, never to zero for want of budget."""
