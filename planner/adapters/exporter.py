@@ -54,6 +54,7 @@ class Exporter:
                 ("error_budget_requests", "Requests missed beyond what the goal allows, old ones fading."),
                 ("gpus_allowed", "GPUs of all replicas asked for."),
                 ("last_step_timestamp_seconds", "When the last step looked."),
+                ("own_problems", "Things that go wrong inside the planner: its log, its state, its fits."),
                 ("feasible", "1 when some fleet keeps the promise, 0 when none can."),
             )
         }
@@ -81,6 +82,10 @@ class Exporter:
         self._seen["error_budget_requests"].set(planner.state.budget)
         for pool, seconds in planner.state.startup_s.items():
             self._startup.labels(pool).set(seconds)
+
+    def troubled(self, problems: int) -> None:
+        """How much goes wrong inside the planner now."""
+        self._seen["own_problems"].set(problems)
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
         """Take note of one step."""

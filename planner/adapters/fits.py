@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import Any
 
 from planner.core.planner import Planner
@@ -55,4 +55,8 @@ class FitsBeside:
     def _submit(self, request: FitRequest) -> Future[Mapping[str, Any]]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        return self._executor.submit(run_fit, request)
+        try:
+            return self._executor.submit(run_fit, request)
+        except BrokenExecutor:  # its process was killed, at work or idle: another takes its place
+            self._executor = None
+            return self._submit(request)

@@ -27,6 +27,7 @@ from planner.live.health import Health
 from planner.live.logs import StepLogger
 from planner.live.memory import learn
 from planner.live.routes import routes
+from planner.live.troubles import Troubles, Unbroken
 from planner.loop import Fleet
 from planner.ports import DecisionSink, MetricsSource, ScaleTarget, SourceError
 
@@ -68,7 +69,7 @@ class Service:
             stack.callback(steps.close)
             exporter = Exporter(self.policy, metadata.version("sla-planner"))
             health = Health(self.settings.tick_s, self.clock.now)
-            own = self._sinks(stack, exporter, health)
+            own = self._sinks(stack, exporter, health, steps)
             self._remember(steps)
             loop.run(
                 self.parts.source,
@@ -81,17 +82,19 @@ class Service:
             )
             self._log.info("stopped", at=self.clock.now())
 
-    def _sinks(self, stack: ExitStack, exporter: Exporter, health: Health) -> list[DecisionSink]:
+    def _sinks(self, stack: ExitStack, exporter: Exporter, health: Health, steps: FitsBeside) -> list[DecisionSink]:
         """Everyone who takes note of every step, opened; closed by ``stack``."""
         about = self.about()
         recent = feed.RecentFeed()
         sinks: list[DecisionSink] = [exporter, _Learnt(exporter, self.planner), recent, health, StepLogger()]
+        fallible: list[Unbroken | StateKeeper] = []
         if self.settings.decisions is not None:
-            sinks.append(stack.enter_context(DecisionLog(self.settings.decisions, about, append=True)))
+            log = stack.enter_context(DecisionLog(self.settings.decisions, about, append=True))
+            fallible.append(Unbroken(log, f"decision log {self.settings.decisions}"))
         if self.settings.state is not None:
             keeper = StateKeeper(self.settings.state, self.planner)
             stack.callback(keeper.save)
-            sinks.append(keeper)
+            fallible.append(keeper)
         if self.settings.server.listen:
             file = self.settings.server.token_file
             token = file.read_text(encoding="utf-8").strip() if file is not None else None
@@ -100,7 +103,8 @@ class Service:
             stack.callback(running.close)
             self.address = running.address
             self._log.info("page", address=running.address)
-        return sinks
+        own = Troubles(lambda: [*(one.problem for one in fallible), *steps.problems.values()], exporter.troubled)
+        return [*sinks, *fallible, own]
 
     def _remember(self, steps: FitsBeside) -> None:
         """Saved state first, history from Prometheus else; without either the fleet is kept while learning."""
