@@ -8,8 +8,8 @@ few seconds stands for it, since all sequences of a worker share the step.
 
 from __future__ import annotations
 
-from planner.core import tuning
 from planner.core.histogram import Histogram
+from planner.core.tuning import Tuning
 from planner.core.types import PoolReading
 
 
@@ -44,19 +44,20 @@ def slow_share(reading: PoolReading, target_s: float) -> float | None:
     return None if mean is None else float(mean > target_s)
 
 
-def spent(budget: float, missed: float, requests: float, goal: float, elapsed_s: float) -> float:
+def spent(budget: float, missed: float, requests: float, goal: float, elapsed_s: float,
+          tuning: Tuning) -> float:  # fmt: skip
     """Error budget after a window: requests missed beyond what the goal allows, old ones forgotten."""
-    aim = (1.0 - goal) * (1.0 - tuning.FEEDBACK_AIM)
-    faded = budget * max(0.0, 1.0 - elapsed_s / tuning.BUDGET_LEAK_S)
+    aim = (1.0 - goal) * (1.0 - tuning.feedback_aim)
+    faded = budget * max(0.0, 1.0 - elapsed_s / tuning.budget_leak_s)
     return faded + missed - aim * requests
 
 
-def urgency(budget: float, rate: float, goal: float, visible: bool = True) -> float:
+def urgency(budget: float, rate: float, goal: float, tuning: Tuning, visible: bool = True) -> float:
     """Log factor on the price of a miss: budget overspent by an hour's allowance multiplies it by e.
 
     Where misses are not all ``visible`` a budget that looks unspent proves nothing: the factor stays at 0.
     """
     if rate <= 0:
         return 0.0
-    low = tuning.FEEDBACK_LOW if visible else 0.0
-    return min(max(budget / ((1.0 - goal) * rate * 3600.0), low), tuning.FEEDBACK_HIGH)
+    low = tuning.feedback_low if visible else 0.0
+    return min(max(budget / ((1.0 - goal) * rate * 3600.0), low), tuning.feedback_high)

@@ -67,7 +67,7 @@ def corrected(policy: Policy, pool: Pool, before: float, evidence: Evidence, win
     if ratio is None:
         return before
     ratio = min(max(ratio, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
-    return before + tuning.CORRECTION_GAIN * (ratio - before)
+    return before + policy.tuning.correction_gain * (ratio - before)
 
 
 def _decode_ratio(evidence: Evidence) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.core import law_classic, law_slo, tuning
+from planner.core import law_classic, law_slo
 from planner.core.attainment import late_share, slow_share, spent
 from planner.core.constraints import constrain
 from planner.core.correction import Evidence, gather
@@ -103,7 +103,7 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         reading = seen.pools.get(pool.name)
         if reading is None:
             continue
-        startup[pool.name] = _smoothed(startup.get(pool.name, pool.startup_s), reading)
+        startup[pool.name] = _smoothed(startup.get(pool.name, pool.startup_s), reading, policy.tuning.startup_gain)
         if seen.window is not None:
             old = evidence.get(pool.name, Evidence())
             evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
@@ -113,16 +113,16 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
     return replace(
         state,
         at=seen.at,
-        memory=remember(state.memory, seen.window, elapsed),
+        memory=remember(state.memory, seen.window, elapsed, policy.tuning),
         evidence=evidence,
         startup_s=startup,
         budget=_budget(policy, state.budget, seen),
     )
 
 
-def _smoothed(startup_s: float, reading: PoolReading) -> float:
+def _smoothed(startup_s: float, reading: PoolReading, gain: float) -> float:
     for measured in reading.startups_s:
-        startup_s += tuning.STARTUP_GAIN * (measured - startup_s)
+        startup_s += gain * (measured - startup_s)
     return startup_s
 
 
@@ -134,7 +134,7 @@ def _budget(policy: Policy, budget: float, seen: Observation) -> float:
     late = late_share(window.ttft, policy.sla.ttft_s) or 0.0
     slow = max((slow_share(r, policy.sla.itl_s) or 0.0 for r in _decoding(policy, seen.pools)), default=0.0)
     requests = window.ttft.count
-    return spent(budget, min(1.0, late + slow) * requests, requests, policy.sla.goal, window.seconds)
+    return spent(budget, min(1.0, late + slow) * requests, requests, policy.sla.goal, window.seconds, policy.tuning)
 
 
 def _decoding(policy: Policy, pools: Mapping[str, PoolReading]) -> list[PoolReading]:

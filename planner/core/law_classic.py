@@ -22,7 +22,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     from planner.core.sizing import classic
 
     window = state.memory.gathered
-    state = replace(state, memory=turn_page(state.memory))
+    state = replace(state, memory=turn_page(state.memory, policy.tuning))
     if window is None or window.started is None:
         return None, state
     state = _taught(policy, state, seen.at, window)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from planner.core import tuning
 from planner.core.attainment import urgency
 from planner.core.correction import Evidence, corrected
 from planner.core.load import Lengths, Load, fixed_length, lengths_of, load_of
@@ -16,6 +15,7 @@ from planner.core.proposal import Proposal
 from planner.core.sizing import slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
+from planner.core.tuning import LEAST_OBSERVED, LEAST_RATE, SHORT_TERM_S, Tuning
 from planner.core.types import DemandForecast, Observation, Reason, Role
 from predictors import registry
 from predictors.api import Forecast, Predictor
@@ -30,10 +30,10 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
         return None, state
     horizon_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
     path = predictor.path(max(1, math.ceil(horizon_s / policy.interval_s - 1e-6)))
-    rates = scenarios(path, rate)
-    if sum(rates) <= len(rates) * tuning.LEAST_RATE:
+    rates = scenarios(path, rate, policy.tuning)
+    if sum(rates) <= len(rates) * LEAST_RATE:
         return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=None)
-    load = _load(state, rates, rate)
+    load = _load(policy, state, rates, rate)
     if load is None:
         return None, state
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
@@ -53,10 +53,10 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     as load to be worked off within an interval. ``None`` when the plan still holds.
     """
     load, asked = state.load, state.asked
-    now = recent_rate(state.memory, tuning.SHORT_TERM_S)
+    now = recent_rate(state.memory, SHORT_TERM_S)
     if load is None or asked is None or now is None:
         return None
-    doubt = tuning.FAST_DOUBT * math.sqrt(load.dispersion_at(now) * now / tuning.SHORT_TERM_S)
+    doubt = policy.tuning.fast_doubt * math.sqrt(load.dispersion_at(now) * now / SHORT_TERM_S)
     sure = max(0.0, now - doubt)
     if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
         return None
@@ -68,16 +68,17 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     return replace(urgent, wanted=wanted) if wanted != dict(asked) else None
 
 
-def scenarios(path: Sequence[Forecast] | None, rate: float) -> tuple[float, ...]:
+def scenarios(path: Sequence[Forecast] | None, rate: float, tuning: Tuning) -> tuple[float, ...]:
     """Equally likely rates to plan for: at each level the highest over the horizon.
 
     Before the predictor knows its own errors, the last rate with a prior spread.
     """
-    known = [step.scenarios for step in path or () if step.scenarios]
+    spread = tuning.forecast_spread
+    known = [[step.mean + spread * (s - step.mean) for s in step.scenarios] for step in path or () if step.scenarios]
     if known:
         return tuple(max(0.0, max(step[i] for step in known)) for i in range(len(known[-1])))
     mean = max((step.mean for step in path or ()), default=rate)
-    return tuple(mean * (1.0 + tuning.PRIOR_SPREAD * z) for z in (-1.4, -0.7, -0.3, 0.0, 0.3, 0.7, 1.4))
+    return tuple(mean * (1.0 + tuning.prior_spread * spread * z) for z in (-1.4, -0.7, -0.3, 0.0, 0.3, 0.7, 1.4))
 
 
 def _offered(policy: Policy, state: PlannerState) -> float | None:
@@ -85,7 +86,7 @@ def _offered(policy: Policy, state: PlannerState) -> float | None:
     window = state.memory.gathered
     if window is None or window.started is None:
         return None
-    if window.seconds < max(state.memory.blind_s, tuning.LEAST_OBSERVED * policy.interval_s):
+    if window.seconds < max(state.memory.blind_s, LEAST_OBSERVED * policy.interval_s):
         return None
     return window.started / window.seconds
 
@@ -118,18 +119,18 @@ def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: P
         state,
         corrections=corrections,
         evidence=carried,
-        memory=turn_page(state.memory),
+        memory=turn_page(state.memory, policy.tuning),
         predictors={**state.predictors, "rate": predictor},
     )
 
 
-def _load(state: PlannerState, rates: tuple[float, ...], rate: float) -> Load | None:
+def _load(policy: Policy, state: PlannerState, rates: tuple[float, ...], rate: float) -> Load | None:
     mix: Mix = state.memory.mix
     if mix.input_tokens is None:
         return None
     prompt = lengths_of(mix.input_tokens)
     output: Lengths = lengths_of(mix.output_tokens) if mix.output_tokens is not None else fixed_length(prompt.mean)
-    burst, over = dispersion(state.memory)
+    burst, over = dispersion(state.memory, policy.tuning)
     return load_of(rates, prompt, 1.0 - mix.cached_share, output, burst, over or rate)
 
 
@@ -138,7 +139,7 @@ def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel],
     now = slo.shadow_price(policy.pools, parts, load, 1.0 - policy.sla.goal)
     if now is None:
         return state
-    keep = 1.0 - policy.interval_s / tuning.PRICE_MEMORY_S
+    keep = 1.0 - policy.interval_s / policy.tuning.price_memory_s
     weight = load.mean_rate
     price = Price(keep * state.price.log_sum + weight * math.log(now), keep * state.price.weight + weight)
     return replace(state, price=price)
@@ -149,10 +150,13 @@ def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel
     share = 1.0 - policy.sla.goal
     # which answers met prompts in the same worker, no metric tells
     visible = all(pool.role is not Role.AGGREGATED for pool in policy.pools)
-    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, visible)
+    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, policy.tuning, visible)
     price = math.exp((state.price.log or 0.0) + urgent)
-    cap = tuning.MISS_CAP * share * math.exp(-min(0.0, urgent)) / len(policy.pools)
-    wanted = slo.at_price(policy.pools, parts, load, price, cap)
+    cap = policy.tuning.miss_cap * share * math.exp(-min(0.0, urgent)) / len(policy.pools)
+    if policy.tuning.joint:
+        wanted = slo.at_price(policy.pools, parts, load, price, cap)
+    else:
+        wanted = slo.within_share(policy.pools, parts, load, share)
     unreachable = slo.unreachable(parts)
     return Proposal(
         wanted=wanted,
@@ -181,7 +185,7 @@ def _forecast(path: Sequence[Forecast] | None, rates: tuple[float, ...], load: L
 def _waiting(policy: Policy, seen: Observation, load: Load) -> float:
     """Requests that wait, if they are more than the TTFT target explains."""
     waiting = max((reading.waiting or 0.0 for reading in seen.pools.values()), default=0.0)
-    return max(0.0, waiting - load.mean_rate * policy.sla.ttft_s)
+    return policy.tuning.backlog * max(0.0, waiting - load.mean_rate * policy.sla.ttft_s)
 
 
 def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: Load,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 
-from planner.core import tuning
 from planner.core.histogram import Histogram
+from planner.core.tuning import Tuning
 from planner.core.types import Window
 
 
@@ -34,19 +34,19 @@ class Memory:
     mix: Mix = Mix()
 
 
-def remember(memory: Memory, window: Window | None, elapsed_s: float) -> Memory:
+def remember(memory: Memory, window: Window | None, elapsed_s: float, tuning: Tuning) -> Memory:
     """Add one window (``None``: ``elapsed_s`` seconds went by unseen)."""
     if window is None:
         return replace(memory, blind_s=memory.blind_s + max(0.0, elapsed_s))
     gathered = window if memory.gathered is None else merged(memory.gathered, window)
     ticks = memory.ticks
     if window.started is not None and window.seconds > 0:
-        keep = max(8, int(tuning.DISPERSION_MEMORY_S / window.seconds))
+        keep = max(8, int(tuning.dispersion_memory_s / window.seconds))
         ticks = (*ticks, (window.started, window.seconds))[-keep:]
     return replace(memory, gathered=gathered, ticks=ticks)
 
 
-def turn_page(memory: Memory) -> Memory:
+def turn_page(memory: Memory, tuning: Tuning) -> Memory:
     """Fold the gathered windows into the fading mix and start gathering anew."""
     seen = memory.gathered
     if seen is None:
@@ -54,9 +54,11 @@ def turn_page(memory: Memory) -> Memory:
     cached = memory.mix.cached_share
     if seen.cached_tokens is not None and seen.input_tokens is not None and seen.input_tokens.total > 0:
         now = min(1.0, seen.cached_tokens / seen.input_tokens.total)
-        cached += (1.0 - tuning.MIX_MEMORY) * (now - cached)
+        cached += (1.0 - tuning.mix_memory) * (now - cached)
     mix = Mix(
-        _faded(memory.mix.input_tokens, seen.input_tokens), _faded(memory.mix.output_tokens, seen.output_tokens), cached
+        _faded(memory.mix.input_tokens, seen.input_tokens, tuning.mix_memory),
+        _faded(memory.mix.output_tokens, seen.output_tokens, tuning.mix_memory),
+        cached,
     )
     return Memory(None, 0.0, memory.ticks, mix)
 
@@ -77,7 +79,7 @@ def merged(a: Window, b: Window) -> Window:
     )
 
 
-def dispersion(memory: Memory) -> tuple[float, float]:
+def dispersion(memory: Memory, tuning: Tuning) -> tuple[float, float]:
     """(variance over mean of arrivals, requests per second at which it was seen); at least 1 (Poisson).
 
     For counts x of equal windows (x_k − x_{k−1})² / (x_k + x_{k−1}) has the index of dispersion as its
@@ -89,9 +91,9 @@ def dispersion(memory: Memory) -> tuple[float, float]:
     if len(pairs) < 6:
         return 1.0, 0.0
     ratios = sorted(((b - a) ** 2 / (a + b), (a + b) / s) for a, b, s in pairs)
-    kept = ratios[: max(1, int(len(ratios) * tuning.DISPERSION_TRIM))]
+    kept = ratios[: max(1, int(len(ratios) * tuning.dispersion_trim))]
     index, rate = (sum(part) / len(kept) for part in zip(*kept, strict=True))
-    return max(1.0, tuning.DISPERSION_UNTRIM * index), rate
+    return max(1.0, tuning.dispersion_untrim * index), rate
 
 
 def recent_rate(memory: Memory, over_s: float) -> float | None:
@@ -104,12 +106,11 @@ def recent_rate(memory: Memory, over_s: float) -> float | None:
     return requests / seconds if seconds > 0 else None
 
 
-def _faded(old: Histogram | None, new: Histogram | None) -> Histogram | None:
+def _faded(old: Histogram | None, new: Histogram | None, keep: float) -> Histogram | None:
     if new is None or new.count <= 0:
         return old
     if old is None or old.edges != new.edges:
         return new
-    keep = tuning.MIX_MEMORY
     counts = tuple(keep * a + b for a, b in zip(old.counts, new.counts, strict=True))
     return Histogram(new.edges, counts, keep * old.total + new.total)
 

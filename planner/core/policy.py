@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from planner.core.tuning import Tuning
 from planner.core.types import Role
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Policy:
     budget_gpus: int | None = None  # hard: never asked for more in all pools together
     stabilization_s: float = 300.0  # a dip must outlive this before replicas go
     fixed: Mapping[str, int] = field(default_factory=dict)  # replicas by pool, law "static" only
+    tuning: Tuning = field(default_factory=Tuning)  # constants of law "slo"
 
     def __post_init__(self) -> None:
         if not self.pools:

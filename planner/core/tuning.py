@@ -1,29 +1,68 @@
 """Every constant of the ``slo`` law, each with its reason. None is set per trace.
 
 They were chosen in the simulator over several traces (``docs/results.md``), and
-a law that needs one of them changed for one workload is a law to mend.
+a law that needs one of them changed for one workload is a law to mend. Those of
+``Tuning`` belong to a policy, so that ``planner compare`` can show what each
+mechanism earns: ``slo:correction_gain=0`` is the law without correction.
 """
 
 from __future__ import annotations
 
-# --- what the demand looks like
-DISPERSION_MEMORY_S = 1800.0
-"""Burstiness is learnt over half an hour: long enough for 5 % error, short enough to follow the day."""
-DISPERSION_TRIM = 0.95
-"""The largest 5 % of squared differences are dropped: a step of the rate is not burstiness…"""
-DISPERSION_UNTRIM = 1.32
-"""…and what trimming takes off a chi-square is put back (the lowest 95 % of a chi-square have 1 / 1.32 of its mean)."""
-MIX_MEMORY = 0.7
-"""Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How the law learns, plans ahead, prices a promise and reacts."""
+
+    # --- what the demand looks like
+    dispersion_memory_s: float = 1800.0
+    """Burstiness is learnt over half an hour: long enough for 5 % error, short enough to follow the day."""
+    dispersion_trim: float = 0.95
+    """The largest 5 % of squared differences are dropped: a step of the rate is not burstiness…"""
+    dispersion_untrim: float = 1.32
+    """…and what trimming takes off a chi-square is put back (its lowest 95 % have 1 / 1.32 of its mean). 0: Poisson."""
+    mix_memory: float = 0.7
+    """Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
+    forecast_spread: float = 1.0
+    """The forecast's own spread of rates, as it was calibrated. 0: a point forecast."""
+    prior_spread: float = 0.15
+    """Relative forecast error until residuals have been collected; public traces have 5 to 30 %, three minutes on."""
+
+    # --- the price of a promise
+    miss_cap: float = 3.0
+    """No single decision plans for more than this many times the miss budget: no hour is sacrificed."""
+    joint: bool = True
+    """One price of a miss for all pools: misses go where a GPU buys most. False: half the budget for each of two."""
+    price_memory_s: float = 6 * 3600.0
+    """The shadow price of a kept promise is averaged over a quarter of a day: misses go where GPUs are dear."""
+    budget_leak_s: float = 6 * 3600.0
+    """An error budget older than this is forgotten: yesterday's luck does not excuse today."""
+    feedback_low: float = -2.0
+    """Least log price correction by the error budget (anti-windup): price × 0.14."""
+    feedback_high: float = 3.0
+    """Largest: price × 20. Both 0: no feedback."""
+    feedback_aim: float = 0.1
+    """Aim this share of the miss budget above the goal: what is measured through buckets is not exact."""
+
+    # --- how wrong the profile may be
+    correction_gain: float = 0.15
+    """Weight of one interval's evidence: half of a wrong profile is unlearnt in about four minutes. 0: never."""
+
+    # --- how fast to move
+    fast_doubt: float = 3.0
+    """The fast look believes only the lower bound of a sudden rate, so many standard deviations of the learnt
+    burstiness below it."""
+    backlog: float = 1.0
+    """Share of a backlog that counts as load to be worked off. 0: a backlog is not looked at."""
+    startup_gain: float = 0.3
+    """Weight of one measured start-up in the pool's smoothed start-up time."""
+
+
 LEAST_OBSERVED = 0.5
 """A rate is learnt from at least this share of an interval: the few seconds after a start are mostly chance."""
-PRIOR_SPREAD = 0.15
-"""Relative forecast error until residuals have been collected; public traces have 5 to 30 %, three minutes ahead."""
 SHORT_TERM_S = 15.0
 """The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
-FAST_DOUBT = 3.0
-"""…and only its lower bound, this many standard deviations of the learnt burstiness below it."""
-
 LEAST_RATE = 1e-9
 """Fewer requests per second than this (one in thirty years) are none: smaller numbers vanish when multiplied."""
 
@@ -32,7 +71,6 @@ HANDOVER_S = 0.03
 """KV transfer plus the first decode step, taken off the TTFT target before queueing is allowed."""
 TAIL_KNEE, TAIL_SLOPE = 4.0, 0.6
 """The exponential wait tail is trusted down to e^-4; beyond, finite bursts make it fall more slowly."""
-
 LONGEST_RELAXATION_S = 30.0
 """Near its ceiling a decode pool forgets slowly; but no interval is long enough to see more than this of it."""
 LEAST_WAIT = 0.25
@@ -41,26 +79,8 @@ few prompts that no fleet serves in time must not size it for all."""
 LEAST_SLACK = 1.5
 """An aggregated worker's tokens are always left half a lone step for prompts, for the same reason."""
 
-# --- the price of a promise
-MISS_CAP = 3.0
-"""No single decision plans for more than this many times the miss budget: no hour is sacrificed."""
-PRICE_MEMORY_S = 6 * 3600.0
-"""The shadow price of a kept promise is averaged over a quarter of a day: misses go where GPUs are dear."""
-BUDGET_LEAK_S = 6 * 3600.0
-"""An error budget older than this is forgotten: yesterday's luck does not excuse today."""
-FEEDBACK_LOW, FEEDBACK_HIGH = -2.0, 3.0
-"""Bounds of the log price correction (anti-windup): price × 0.14 … × 20."""
-FEEDBACK_AIM = 0.1
-"""Aim this share of the miss budget above the goal: what is measured through buckets is not exact."""
-
-# --- how wrong the profile may be
-CORRECTION_GAIN = 0.15
-"""Weight of one interval's evidence: half of a wrong profile is unlearnt in about four minutes."""
+# --- what counts as evidence of speed
 CORRECTION_LOW, CORRECTION_HIGH = 0.4, 2.5
 """A profile further off than this is the wrong profile; the planner says so instead of following."""
 EVIDENCE_TOKENS = 2000.0
 """Fewer output tokens (or prompt tokens × 10) in an interval say nothing about an engine's speed."""
-
-# --- how fast to move
-STARTUP_GAIN = 0.3
-"""Weight of one measured start-up in the pool's smoothed start-up time."""

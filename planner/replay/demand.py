@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from planner.core.histogram import Histogram
 from planner.core.memory import Memory, dispersion, remember
+from planner.core.tuning import Tuning
 from planner.core.types import Observation
 from planner.replay.past import Bin, Past, Stretch, merged_histogram
 from planner.simulation.traffic.arrivals import refuse_floods, stream
@@ -178,12 +179,12 @@ def shape_of(samples: Iterable[Iterable[Observation]]) -> float | None:
     Each sample is a stretch of looks a scrape apart. The planner's own estimate (variance over mean I at rate λ)
     gives (I − 1) / λ = 1 / shape; the median of the samples counts, since one of them may hold a step of the rate.
     """
-    found = []
+    tuning, found = Tuning(), []
     for sample in samples:
         memory = Memory()
         for seen in sample:
-            memory = remember(memory, seen.window, 0.0)
-        index, rate = dispersion(memory)
+            memory = remember(memory, seen.window, 0.0, tuning)
+        index, rate = dispersion(memory, tuning)
         if rate > 0:
             found.append((index - 1.0) / rate)
     excess = float(np.median(found)) if found else 0.0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from planner.core.attainment import late_share, slow_share, spent, urgency
 from planner.core.histogram import Histogram
 from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.tuning import Tuning
 from planner.core.types import PoolReading
 
 INF = float("inf")
@@ -99,8 +100,8 @@ def test_the_error_budget_winds_up_no_further_than_its_bounds(windows):
     """Anti-windup: whatever has been, the price is corrected within its bounds; without load, not at all."""
     budget = 0.0
     for share, requests in windows:
-        budget = spent(budget, share * requests, requests, 0.99, 5.0)
+        budget = spent(budget, share * requests, requests, 0.99, 5.0, Tuning())
 
-    assert -2.0 <= urgency(budget, 100.0, 0.99) <= 3.0
-    assert 0.0 <= urgency(budget, 100.0, 0.99, visible=False) <= 3.0
-    assert urgency(budget, 0.0, 0.99) == 0.0
+    assert -2.0 <= urgency(budget, 100.0, 0.99, Tuning()) <= 3.0
+    assert 0.0 <= urgency(budget, 100.0, 0.99, Tuning(), visible=False) <= 3.0
+    assert urgency(budget, 0.0, 0.99, Tuning()) == 0.0
