@@ -1,6 +1,6 @@
 """Our frozen dataclasses as plain JSON data and back, equal after the round trip.
 
-A field that holds its default is left out, so ``None`` (not measured) costs
+A field that holds its default (or says ``logged: False`` of itself) is left out, so ``None`` (not measured) costs
 nothing and a reader of an older log finds new fields at their defaults. JSON
 has no infinity: the last edge of a histogram is written as ``"inf"``.
 """
@@ -80,6 +80,8 @@ def _key_out(key: Any) -> str:
 
 def _is_default(field: Field[Any], owner: Any) -> bool:
     default = field.default if field.default_factory is MISSING else field.default_factory()
+    if not field.metadata.get("logged", True):
+        return True
     return default is not MISSING and bool(getattr(owner, field.name) == default)
 
 

@@ -43,6 +43,24 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerReading:
+    """One replica that serves: its gauges, and its last step as an engine's own events would tell.
+
+    Simulated peers see it where their original does; it is neither logged nor part of equality.
+    """
+
+    name: str
+    running: float
+    waiting: float
+    waiting_tokens: float  # of the requests that wait: prompts, and what preempted ones had grown to
+    kv_usage: float  # 0 … 1
+    gaps: float  # token gaps since the worker started
+    gaps_s: float  # and the seconds they took together
+    prompt_tokens: float = 0.0  # being prefilled in the step under way, cached ones left out
+    prompt_s: float = 0.0  # how long that takes
+
+
+@dataclass(frozen=True, slots=True)
 class PoolReading:
     """What one pool looked like at the moment of the scrape."""
 
@@ -58,6 +76,7 @@ class PoolReading:
     step_seconds: Histogram | None = None  # engine's own inter-token latency over the window
     worker_steps: tuple[tuple[float, float], ...] = ()  # (mean ITL in seconds, token gaps) of each worker, window
     backlog: tuple[float, ...] | None = None  # waiting requests per replica, where the source tells
+    workers: tuple[WorkerReading, ...] = field(default=(), compare=False, metadata={"logged": False})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.observe import Cumulative, FrontDoor, Scrape
-from planner.core.types import PoolReading
+from planner.core.types import PoolReading, WorkerReading
 from planner.simulation.engine import Counters, Plant
+from planner.simulation.engine.plant import WorkerGauges
 
 FRONTEND = "frontend-0"
 
@@ -51,6 +52,7 @@ def pool_gauges(
     Draining workers are scraped until they end; what they do counts as running, not as ready.
     """
     workers = plant.gauges(pool)
+    prompts = plant.prefilling(pool)
     usage = [w.kv_usage for number, w in workers.items() if number in serving]
     filled = replace(
         reading,
@@ -60,6 +62,23 @@ def pool_gauges(
         kv_usage=sum(usage) / len(usage) if usage else None,
         kv_usage_max=max(usage, default=None),
         backlog=tuple(float(w.waiting) for number, w in workers.items() if number in serving),
+        workers=tuple(
+            _worker(number, w, *prompts.get(number, (0.0, 0.0))) for number, w in workers.items() if number in serving
+        ),
     )
     steps = {str(number): cumulative("itl", w.itl, w.itl_sum) for number, w in workers.items() if w.itl_sum > 0}
     return filled, steps
+
+
+def _worker(number: int, gauges: WorkerGauges, prompt_tokens: float, prompt_s: float) -> WorkerReading:
+    return WorkerReading(
+        name=str(number),
+        running=float(gauges.running),
+        waiting=float(gauges.waiting),
+        waiting_tokens=gauges.waiting_tokens,
+        kv_usage=gauges.kv_usage,
+        gaps=float(gauges.itl.sum()),
+        gaps_s=gauges.itl_sum,
+        prompt_tokens=prompt_tokens,
+        prompt_s=prompt_s,
+    )

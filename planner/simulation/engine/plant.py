@@ -41,7 +41,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGauges:
-    """One worker now: requests worked on and waiting, prompt tokens pending, KV use, its own ITL histogram."""
+    """One worker now: requests worked on and waiting, their tokens, KV use, its own ITL histogram."""
 
     running: int
     waiting: int
@@ -49,6 +49,7 @@ class WorkerGauges:
     kv_usage: float
     itl: NDArray[np.float64]  # counts per bucket, cumulative over the worker's life
     itl_sum: float
+    waiting_tokens: float  # of those that wait, what they will hold of the KV cache when they are let in
 
 
 class Plant:
@@ -182,8 +183,12 @@ class Plant:
         s, index = self._s, self.pools.index(pool)
         rows = len(s.wk)
         running, waiting, tokens = (np.zeros(rows, np.int64) for _ in range(3))
+        queued = s.wk["waiting_tokens"].astype(float)
         if index == 0 and self._one_by_one:
             k.prefill_gauges(s, self._p, running, waiting, tokens)
+            queued = tokens.astype(float)
+            for number, (busy_with, _) in self.prefilling(pool).items():
+                queued[self._row_of[number]] -= busy_with
         else:
             running[:] = s.wk["n"] + s.wk["phase_count"]
             waiting[:] = s.wk["waiting"]
@@ -198,9 +203,25 @@ class Plant:
                 float(usage[row]),
                 s.wk["gaps"][row, : self._buckets[k.ITL]],
                 float(s.wk["gaps_s"][row]),
+                float(queued[row]),
             )
             for number, row in self._row_of.items()
             if self._pool_of[number] == index
+        }
+
+    def prefilling(self, pool: str) -> dict[int, tuple[float, float]]:
+        """Workers that take one prompt at a time: uncached tokens of the one under way, and the seconds it takes."""
+        if self.pools.index(pool) != 0 or not self._one_by_one:
+            return {}
+        s, p = self._s, self._p
+        joins = s.joins[: int(s.gi[k.JOIN_COUNT])]
+        joins = joins[joins["kind"] == k.JOIN]
+        prompts = s.req[joins["request"]]
+        done = joins["at"] - p[k.TRANSFER_BASE] - p[k.TRANSFER_PER_TOKEN] * prompts["isl"]
+        under_way = prompts[(done > self.now) & (done - prompts["service"] <= self.now)]
+        by_row = {int(one["at_prefill"]): (float(one["isl"] - one["hit"]), float(one["service"])) for one in under_way}
+        return {
+            number: by_row[row] for number, row in self._row_of.items() if self._pool_of[number] == 0 and row in by_row
         }
 
     def outcomes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
