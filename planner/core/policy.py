@@ -43,10 +43,13 @@ class Pool:
     max_replicas: int = 1_000_000
     startup_s: float = 120.0  # believed until start-ups have been measured
     chunk_tokens: int = 2048  # prompt tokens an aggregated worker takes into one step
+    cost: float = 1.0  # of a GPU-hour, in any currency: only ratios count
 
     def __post_init__(self) -> None:
         if self.gpus < 1:
             raise ValueError(f"pool {self.name}: gpus ({self.gpus}) must be at least 1 per replica")
+        if not 0 < self.cost < float("inf"):
+            raise ValueError(f"pool {self.name}: cost ({self.cost}) must be above 0 per GPU-hour")
         if self.min_replicas < 0:
             raise ValueError(f"pool {self.name}: min_replicas ({self.min_replicas}) must not be negative")
         if self.min_replicas > self.max_replicas:

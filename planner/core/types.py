@@ -105,6 +105,7 @@ class Reason(StrEnum):
     STEP_UP = "scale-up-step"
     STEP_DOWN = "scale-down-step"
     GPU_BUDGET = "gpu-budget"
+    SHARED_BUDGET = "shared-budget"
     INFEASIBLE = "infeasible-sla"
     WHAT_IF = "what-if-one-less"
 
