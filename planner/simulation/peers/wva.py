@@ -1,0 +1,271 @@
+"""llm-d's Workload Variant Autoscaler: saturation as percentages (V1) and as tokens (V2), carried out by an HPA.
+
+Every 60 s the engine looks at each replica's peaks of the last minute and publishes ``wva_desired_replicas``; an
+HPA reads that every 15 s and applies it, with the behaviour of the project's chart: the least demanding (on the way
+down: the most demanding) recommendation of 240 s, at most 10 pods in 150 s, and the tolerance of 10 %, by which a
+step from 11 to 12 is never taken: V1, which leaves a change alone that is not done, is stuck there.
+
+The pools are one variant each: a cheapest one to grow and a dearest one to shrink are the same. V1 knows no roles
+and would mix prefill with decode; each pool is judged alone here, as V2 does by role and as two pools deployed as
+two models would be. A metric that is missing leaves the last recommendation standing (the safety net), or what is
+requested when there was none.
+
+What stands for what: ``WorkerReading`` for the replica's gauges (``kv_usage`` for ``vllm:kv_cache_usage_perc``,
+``waiting`` for ``vllm:num_requests_waiting``), the pool's profile for the size of the KV cache, the front door's means
+for the engines' mean prompt and output lengths. The queue of llm-d's scheduler is empty: here requests wait at workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from planner.core.policy import Pool
+from planner.core.types import Decision, Observation, PoolReading, Reason, Role
+from planner.ports import Decider
+from planner.simulation.peers.answer import answer
+from planner.simulation.peers.api import Peer, Site
+
+ENGINE_S = 60.0
+SYNC_S = 15.0
+LEARNT = 10
+"""Observed compute-bound capacities that are averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The highest of one replica over the last minute."""
+
+    kv_usage: float
+    waiting: float
+
+
+def saturation(peaks: Iterable[Peak], knobs: Mapping[str, float]) -> int:
+    """V1: +1, 0 or −1 replicas.
+
+    A replica below both thresholds is not saturated and has a spare of each. Up when the mean spare of those
+    replicas (0 when there are none) is below a trigger; down when there are two of them or more and the spare
+    would still reach both triggers with their load on one fewer.
+    """
+    full_kv, full_queue = knobs["kv_threshold"], knobs["queue_threshold"]
+    fit = [p for p in peaks if p.kv_usage < full_kv and p.waiting < full_queue]
+    n = len(fit)
+    spare_kv = sum(full_kv - p.kv_usage for p in fit) / n if n else 0.0
+    spare_queue = sum(full_queue - p.waiting for p in fit) / n if n else 0.0
+    if spare_kv < knobs["kv_spare_trigger"] or spare_queue < knobs["queue_spare_trigger"]:
+        return 1
+    if n < 2:
+        return 0
+    more = n / (n - 1)
+    left_kv, left_queue = full_kv - (full_kv - spare_kv) * more, full_queue - (full_queue - spare_queue) * more
+    return -1 if left_kv >= knobs["kv_spare_trigger"] and left_queue >= knobs["queue_spare_trigger"] else 0
+
+
+@dataclass(slots=True)
+class Tokens:
+    """V2: demand and capacity in tokens of KV cache, and what it has learnt of the capacity.
+
+    Of a replica's capacity the memory allows ``kv_threshold`` of its cache, the compute what was in use whenever
+    the queue was long (the mean of the last ten times, by output length). The derivation from the engine's
+    arguments (``max_batched_tokens``, ``max_sequences``) stands in until that has been seen.
+    """
+
+    knobs: Mapping[str, float]
+    learnt: dict[str, deque[float]] = field(default_factory=dict)
+
+    def capacity(self, cache: float, peak: Peak, isl: float, osl: float) -> float:
+        """Tokens that one replica can hold and keep up with."""
+        by_memory = math.floor(cache * self.knobs["kv_threshold"])
+        return min(by_memory, self._by_compute(cache, peak, isl, osl) or by_memory)
+
+    def _by_compute(self, cache: float, peak: Peak, isl: float, osl: float) -> float:
+        kind = "short" if osl < 100 else "medium" if osl < 500 else "long"
+        in_use = math.floor(peak.kv_usage * cache)
+        seen = self.learnt.setdefault(kind, deque(maxlen=LEARNT))
+        if peak.waiting >= self.knobs["queue_threshold"] and in_use > 0:
+            seen.append(in_use)
+            return in_use
+        if seen:
+            return math.floor(sum(seen) / len(seen))
+        if osl <= 0:
+            return 0.0
+        steady = min(self.knobs["max_batched_tokens"] * osl / (isl + osl), self.knobs["max_sequences"])
+        return math.floor(steady * (isl + osl / 2))
+
+    def target(
+        self, role: Role, cache: float, peaks: Iterable[Peak], requested: int, ready: int, isl: float, osl: float
+    ) -> int:
+        """Replicas for the demand: rounded up on the way up, down on the way down, never the last."""
+        peaks = tuple(peaks)
+        each = median([self.capacity(cache, peak, isl, osl) for peak in peaks])
+        if each <= 0:
+            return requested
+        tokens = isl if role is Role.PREFILL else isl + osl
+        demand = sum(math.floor(peak.kv_usage * cache) + peak.waiting * tokens for peak in peaks)
+        missing = demand / self.knobs["up_threshold"] - requested * each
+        spare = ready * each - demand / self.knobs["down_boundary"]
+        if missing > 0:
+            return requested + math.ceil(missing / each)
+        if spare > 0:
+            return max(min(1, requested), requested - math.floor(spare / each))
+        return requested
+
+
+@dataclass(slots=True)
+class Hpa:
+    """The HPA that carries a recommendation out: tolerance, stabilisation windows, ``pods`` per ``period_s``."""
+
+    up_s: float
+    down_s: float
+    tolerance: float = 0.1
+    pods: int = 10
+    period_s: float = 150.0
+    recommended: deque[tuple[float, int]] = field(default_factory=deque)
+    changes: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def apply(self, at: float, current: int, desired: int) -> int:
+        """Replicas to ask for now, where ``current`` are requested and ``desired`` is what the metric says."""
+        if current > 0 and abs(desired / current - 1.0) <= self.tolerance:
+            desired = current
+        self.recommended.append((at, desired))
+        while self.recommended[0][0] < at - max(self.up_s, self.down_s):
+            self.recommended.popleft()
+        lowest = min(n for when, n in self.recommended if when >= at - self.up_s)
+        highest = max(n for when, n in self.recommended if when >= at - self.down_s)
+        stable = lowest if current < lowest else highest if current > highest else current
+        while self.changes and self.changes[0][0] <= at - self.period_s:
+            self.changes.popleft()
+        grown = sum(step for _, step in self.changes if step > 0)
+        shrunk = -sum(step for _, step in self.changes if step < 0)
+        after = min(max(stable, current + shrunk - self.pods), current - grown + self.pods)
+        after = max(after, current) if stable > current else min(after, current)
+        if after != current:
+            self.changes.append((at, after - current))
+        return after
+
+
+Judge = Callable[[Pool, PoolReading, tuple[Peak, ...], float, float, int], int]
+"""(pool, reading, peaks, mean ISL, mean OSL, replicas it published last) → replicas to publish."""
+
+
+@dataclass(slots=True)
+class Wva:
+    """The engine's cadence and windows around either law."""
+
+    site: Site
+    judge: Judge
+    hpas: dict[str, Hpa]
+    published: dict[str, int] = field(default_factory=dict)
+    looks: dict[str, dict[str, deque[tuple[float, Peak]]]] = field(default_factory=dict)
+    lengths: tuple[float, float] = (0.0, 0.0)
+    last_s: float = -math.inf
+
+    def step(self, seen: Observation) -> Decision:
+        """Keep the peaks; judge anew when a minute is over; let the HPAs act."""
+        self._look(seen)
+        if seen.at - self.last_s >= ENGINE_S - 1e-6:
+            self.last_s = seen.at
+            for pool in self.site.pools:
+                reading = seen.pools[pool.name]
+                peaks = self._peaks(pool.name)
+                if peaks:
+                    last = self.published.get(pool.name, reading.requested)
+                    found = self.judge(pool, reading, peaks, *self.lengths, last)
+                    self.published[pool.name] = min(max(found, pool.min_replicas), pool.max_replicas)
+        wanted = {
+            name: self.hpas[name].apply(seen.at, reading.requested, self.published.get(name, reading.requested))
+            for name, reading in seen.pools.items()
+        }
+        return answer(self.site, seen, wanted, Reason.SIZED if self.published else Reason.HELD_BLIND)
+
+    def _look(self, seen: Observation) -> None:
+        window = seen.window
+        if window and window.input_tokens and window.output_tokens:
+            isl, osl = window.input_tokens.mean, window.output_tokens.mean
+            self.lengths = (isl if isl is not None else self.lengths[0], osl if osl is not None else self.lengths[1])
+        for name, reading in seen.pools.items():
+            cache = next(pool.profile.max_kv_tokens for pool in self.site.pools if pool.name == name)
+            now = {w.name: Peak(max(w.kv_usage, w.prompt_tokens / cache), w.waiting) for w in reading.workers}
+            kept = self.looks.setdefault(name, {})
+            for gone in set(kept) - set(now):
+                del kept[gone]
+            for worker, peak in now.items():
+                past = kept.setdefault(worker, deque())
+                past.append((seen.at, peak))
+                while past[0][0] <= seen.at - ENGINE_S:
+                    past.popleft()
+
+    def _peaks(self, pool: str) -> tuple[Peak, ...]:
+        return tuple(
+            Peak(max(p.kv_usage for _, p in past), max(p.waiting for _, p in past))
+            for past in self.looks.get(pool, {}).values()
+        )
+
+
+def _percent(site: Site, knobs: Mapping[str, float]) -> Decider:
+    def judge(pool: Pool, reading: PoolReading, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
+        step = saturation(peaks, knobs)
+        if last != reading.requested or reading.requested != reading.ready:  # a change under way is let be
+            return last
+        return max(min(1, reading.requested), reading.requested + step)
+
+    return Wva(site, judge, _hpas(site, knobs))
+
+
+def _token(site: Site, knobs: Mapping[str, float]) -> Decider:
+    laws = {pool.name: Tokens(knobs) for pool in site.pools}
+
+    def judge(pool: Pool, reading: PoolReading, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
+        cache = pool.profile.max_kv_tokens
+        return laws[pool.name].target(pool.role, cache, peaks, reading.requested, reading.ready, isl, osl)
+
+    return Wva(site, judge, _hpas(site, knobs))
+
+
+def _hpas(site: Site, knobs: Mapping[str, float]) -> dict[str, Hpa]:
+    behaviour = (knobs["up_stabilization_s"], knobs["down_stabilization_s"], knobs["tolerance"])
+    return {pool.name: Hpa(*behaviour) for pool in site.pools}
+
+
+_CHART = {"up_stabilization_s": 240.0, "down_stabilization_s": 240.0, "tolerance": 0.1}
+V1 = Peer(
+    name="wva-v1",
+    source="llm-d workload-variant-autoscaler 0.5, internal/saturation/analyzer.go; its chart's HPA",
+    tick_s=SYNC_S,
+    make=_percent,
+    defaults={
+        "kv_threshold": 0.80,
+        "queue_threshold": 5.0,
+        "kv_spare_trigger": 0.10,
+        "queue_spare_trigger": 3.0,
+        **_CHART,
+    },
+    searched={
+        "kv_spare_trigger": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "up_stabilization_s": (0.0, 60.0, 120.0, 240.0),
+        "tolerance": (0.0, 0.1),
+    },
+)
+V2 = Peer(
+    name="wva",
+    source="llm-d workload-variant-autoscaler 0.9, internal/engines/analyzers/saturation_v2; its chart's HPA",
+    tick_s=SYNC_S,
+    make=_token,
+    defaults={
+        "kv_threshold": 0.80,
+        "queue_threshold": 5.0,
+        "up_threshold": 0.85,
+        "down_boundary": 0.70,
+        "max_batched_tokens": 8192.0,  # vLLM's arguments where none are given
+        "max_sequences": 256.0,
+        **_CHART,
+    },
+    searched={
+        "kv_threshold": (0.2, 0.4, 0.6, 0.8),
+        "up_threshold": (0.5, 0.6, 0.7, 0.85),
+        "up_stabilization_s": (0.0, 60.0, 120.0, 240.0),
+    },
+)
