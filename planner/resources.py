@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -28,3 +29,14 @@ def path(kind: str, name: str) -> Path:
 def names(kind: str) -> list[str]:
     """File names of everything shipped of a kind, sorted; empty for an unknown kind."""
     return sorted({found.name for root in _ROOTS if (root / kind).is_dir() for found in (root / kind).iterdir()})
+
+
+def stack_home() -> Path:
+    """Where the wheels of the local stack go: $SLA_PLANNER_STACK, .venv-stack in a checkout, or the user's cache."""
+    if asked := os.environ.get("SLA_PLANNER_STACK"):
+        return Path(asked)
+    checkout = _HERE.parent
+    if (checkout / "deploy" / "local").is_dir():
+        return checkout / ".venv-stack"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "sla-planner" / "stack"

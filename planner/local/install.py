@@ -7,7 +7,6 @@ package of the system: we say how to get it.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -35,14 +34,8 @@ class Tools:
 
 
 def home() -> Path:
-    """Where the wheels go: $SLA_PLANNER_STACK, .venv-stack in a checkout, or else the user's cache."""
-    if asked := os.environ.get("SLA_PLANNER_STACK"):
-        return Path(asked)
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "deploy" / "local").is_dir():
-        return checkout / ".venv-stack"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "sla-planner" / "stack"
+    """Where the wheels go."""
+    return resources.stack_home()
 
 
 def lock() -> Path:
