@@ -12,13 +12,16 @@ loses a replica because the budget grew, and none because its weight did.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 Fleet = Mapping[str, int]
 
 FITS = 1e-9
 """Prices are sums of floats: this much above the budget is rounding."""
+
+WORTH_A_MOVE = 0.01
+"""A replica that moves serves nobody for a start-up: budgets move when this share of all requests more is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,27 @@ def shared(claims: Mapping[str, Claim], budget: float) -> dict[str, dict[str, in
             left -= step
             reached[stretch.owner] = place + 1
     return {name: dict(ways[name][reached[name]]) if name in ways else fleets[name] for name in claims}
+
+
+def with_little_change(
+    claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float
+) -> dict[str, dict[str, int]]:
+    """As ``shared``, unless what each one ``held`` can be left to it at little loss.
+
+    Loads that change by the minute would move replicas to and fro. Nobody is left more than it wants.
+    """
+    best = shared(claims, budget)
+    calm = {name: replace(claim, least=_still_wanted(claim, held[name])) for name, claim in claims.items()}
+    if sum(claim.cost(claim.least) for claim in calm.values()) > budget + FITS:
+        return best
+    kept = shared(calm, budget)
+    most = sum(claim.weight * claim.kept(claim.wanted) for claim in claims.values())
+    gain = sum(claim.weight * (claim.kept(best[name]) - claim.kept(kept[name])) for name, claim in claims.items())
+    return best if gain > WORTH_A_MOVE * most else kept
+
+
+def _still_wanted(claim: Claim, held: Fleet) -> dict[str, int]:
+    return {pool: max(claim.least[pool], min(n, held.get(pool, 0))) for pool, n in claim.wanted.items()}
 
 
 def way_up(claim: Claim) -> list[dict[str, int]]:

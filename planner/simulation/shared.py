@@ -1,0 +1,137 @@
+"""Several models on one clock and one budget: each its own traffic, plant and promise.
+
+The other ways to share a budget are here too, for comparison: they know what everybody wants and has, as ours does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from planner.core import allocation
+from planner.core.allocation import Claim, Fleet
+from planner.core.sharing import Member, SharedBudget, SharedPlanner, Split
+from planner.simulation.cluster import SimulatedCluster, VirtualClock
+from planner.simulation.run import Run, Step
+from planner.simulation.simulate import GRACE_S, Progress, World
+
+
+def equal(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
+    """The same for everybody, used or not: a quota per team."""
+    return {name: inside(claim, budget / len(claims)) for name, claim in claims.items()}
+
+
+def proportional(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
+    """In proportion to what each wants."""
+    wanted = {name: claim.cost(claim.wanted) for name, claim in claims.items()}
+    scale = min(1.0, budget / max(sum(wanted.values()), 1e-9))
+    return {name: inside(claim, scale * wanted[name]) for name, claim in claims.items()}
+
+
+def first_come(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
+    """Nobody gives up what it has and wants; who asks gets what is free, in the order of the list."""
+    given = {name: {p: min(n, held[name].get(p, 0)) for p, n in claim.wanted.items()} for name, claim in claims.items()}
+    for name, claim in claims.items():
+        others = sum(claims[other].cost(fleet) for other, fleet in given.items() if other != name)
+        given[name] = inside(replace(claim, least=given[name]), budget - others)
+    return given
+
+
+def inside(claim: Claim, limit: float) -> dict[str, int]:
+    """The most of a claim that a limit of its own allows: the part of its way up that fits."""
+    fits = [fleet for fleet in allocation.way_up(claim) if claim.cost(fleet) <= limit + allocation.FITS]
+    return fits[-1] if fits else dict(claim.least)
+
+
+SPLITS: Mapping[str, Split] = {
+    "value": allocation.with_little_change,
+    "equal": equal,
+    "proportional": proportional,
+    "first-come": first_come,
+}
+"""Ways to share a budget, by name; ``value`` is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One model of several: its world, who decides for it, and the fleet that is ready at the start."""
+
+    world: World
+    member: Member
+    initial: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """One way to share, over the whole window."""
+
+    split: str
+    runs: Mapping[str, Run]  # by model
+    most: float  # of the budget asked for at any moment, in its unit
+    wall_seconds: float
+
+
+def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
+             progress: Progress | None = None) -> SharedRun:  # fmt: skip
+    """Run all models side by side under one budget.
+
+    Raises:
+        ValueError: they look at their metrics at different times, or their windows differ in length.
+    """
+    started = time.perf_counter()
+    worlds = {name: tenant.world for name, tenant in tenants.items()}
+    scrape_s, duration_s = _common(worlds)
+    clusters = {name: _cluster(tenant) for name, tenant in tenants.items()}
+    planner = SharedPlanner({name: tenant.member for name, tenant in tenants.items()}, budget, SPLITS[split])
+    price = {name: budget.price(tenant.member.planner.policy) for name, tenant in tenants.items()}
+    clock, steps, most, tick = VirtualClock(0.0, duration_s), dict[str, list[Step]](), 0.0, 0
+    while clock.sleep_until(tick * scrape_s):
+        seen = {name: cluster.observe(clock.now()) for name, cluster in clusters.items()}
+        decisions = planner.step(seen)
+        for name, decision in decisions.items():
+            clusters[name].apply(decision)
+            steps.setdefault(name, []).append(Step(seen[name], decision))
+        asked = sum(n * price[name][pool] for name, d in decisions.items() for pool, n in d.replicas.items())
+        most, tick = max(most, asked), tick + 1
+        if progress is not None and tick % 50 == 0:
+            progress(min(1.0, clock.now() / duration_s))
+    runs = {name: _run(split, worlds[name], clusters[name], steps[name]) for name in tenants}
+    return SharedRun(split, runs, most, time.perf_counter() - started)
+
+
+def _common(worlds: Mapping[str, World]) -> tuple[float, float]:
+    """(seconds between looks, seconds of traffic) of all models."""
+    looks = {world.scrape_s for world in worlds.values()}
+    if len(looks) > 1:
+        raise ValueError(f"all models must be looked at together: scrape is {', '.join(f'{s:g} s' for s in looks)}")
+    lengths = {name: world.traffic.duration_s for name, world in worlds.items()}
+    longest = max(lengths.values())
+    if min(lengths.values()) < longest - 60.0:
+        said = ", ".join(f"{name} {seconds / 60.0:.0f} min" for name, seconds in lengths.items())
+        raise ValueError(f"models that share a budget need traffic of one length: {said}")
+    return looks.pop(), longest
+
+
+def _cluster(tenant: Tenant) -> SimulatedCluster:
+    world = tenant.world
+    return SimulatedCluster(world.new_plant(), tenant.initial, world.startup, 0.0, world.failures)
+
+
+def _run(split: str, world: World, cluster: SimulatedCluster, steps: list[Step]) -> Run:
+    cluster.finish(world.traffic.duration_s + GRACE_S)
+    ttft, itl = cluster.plant.outcomes()
+    return Run(
+        policy=split,
+        traffic=world.traffic,
+        promise=world.promise,
+        ttft_s=ttft,
+        itl_s=itl,
+        spans=cluster.spans,
+        gpus_per_replica=world.gpus_per_replica,
+        steps=steps,
+        seed=world.seed,
+        wall_seconds=cluster.plant_seconds,
+        plant_seconds=cluster.plant_seconds,
+        notes=(*world.traffic.notes, *world.notes),
+    )
