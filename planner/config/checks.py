@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from planner.config.backtest import BacktestSettings
+from planner.config.fleet import FleetSettings
 from planner.config.live import LiveSettings
 from planner.config.problems import did_you_mean
 from planner.config.settings import (
@@ -12,6 +13,7 @@ from planner.config.settings import (
     ControlSettings,
     DeploymentSettings,
     OutputSettings,
+    Settings,
     SimulateSettings,
     SizeSettings,
 )
@@ -21,8 +23,23 @@ Finding = tuple[tuple[str, ...], str]
 """Paths that contradict each other (the first is where to say it), and what is wrong."""
 
 
-def contradictions(settings: DeploymentSettings) -> Iterator[Finding]:
+def contradictions(settings: Settings) -> Iterator[Finding]:
     """Everything that does not fit together."""
+    if isinstance(settings, FleetSettings):
+        yield from _models(settings)
+    if isinstance(settings, DeploymentSettings):
+        yield from _deployment(settings)
+
+
+def _models(settings: FleetSettings) -> Iterator[Finding]:
+    if (settings.budget_gpus is None) == (settings.budget_cost is None):
+        yield ("budget", "cost_budget"), "write what all models share: either budget (GPUs) or cost_budget (per hour)"
+    if len(settings.models) < 2:
+        yield ("models",), "one model has its budget for itself: use planner simulate"
+    yield from _outputs({"outputs.json": settings.outputs.json_file})
+
+
+def _deployment(settings: DeploymentSettings) -> Iterator[Finding]:
     yield from _bounds(settings)
     yield from _budget(settings)
     yield from _pool_names("min_replicas", settings, settings.min_replicas)

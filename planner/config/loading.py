@@ -16,9 +16,9 @@ from planner import resources
 from planner.config.checks import contradictions
 from planner.config.flags import Setting, settings
 from planner.config.problems import ConfigError, sentence
-from planner.config.settings import DeploymentSettings
+from planner.config.settings import Settings
 
-S = TypeVar("S", bound=DeploymentSettings)
+S = TypeVar("S", bound=Settings)
 FILES = (
     "profile",
     "traffic.source",
@@ -40,22 +40,24 @@ STAND_INS = {
     "rate": "1/s",
     "isl": 1,
     "osl": 1,
+    "models": {"a": {}, "b": {}},
 }
 """What takes the place of a needed but missing value while the others are checked against each other."""
 
 
-def find(name: str) -> Path:
-    """The configuration that ``name`` means: a file, or a shipped scenario.
+def find(name: str, kind: str = "scenarios") -> Path:
+    """The configuration that ``name`` means: a file, or a shipped one of a kind (``scenarios``, ``fleets``).
 
     Raises:
-        ConfigError: it is neither; the message lists the shipped scenarios.
+        ConfigError: it is neither; the message lists the shipped ones.
     """
     if Path(name).is_file():
         return Path(name)
-    shipped = [found.removesuffix(".yaml") for found in resources.names("scenarios") if found.endswith(".yaml")]
+    shipped = [found.removesuffix(".yaml") for found in resources.names(kind) if found.endswith(".yaml")]
     if name in shipped:
-        return resources.path("scenarios", f"{name}.yaml")
-    raise ConfigError([f"{name}: neither a file nor a shipped scenario ({', '.join(shipped) or 'there are none'})"])
+        return resources.path(kind, f"{name}.yaml")
+    known = ", ".join(shipped) or "there are none"
+    raise ConfigError([f"{name}: neither a file nor a shipped {kind.removesuffix('s')} ({known})"])
 
 
 def load(model: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
@@ -68,6 +70,15 @@ def load(model: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     for path, value in flags.items():
         _put(raw, path, value)
     return _Reader(model, raw, file, frozenset(flags)).settings()
+
+
+def nested(model: type[S], raw: Mapping[str, Any], folder: Path) -> S:
+    """The settings of one part of a file that lies in ``folder``.
+
+    Raises:
+        ConfigError: everything that is wrong, each with its place inside the part.
+    """
+    return _Reader(model, _located(copy.deepcopy(dict(raw)), folder), None, frozenset()).settings()
 
 
 @dataclass
@@ -159,14 +170,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError([f"{file}: not YAML: {problem}"]) from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError([f"{file}: expected keys and values, got {data!r}"])
-    raw: dict[str, Any] = data or {}
+    return _located(data or {}, file.parent)
+
+
+def _located(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Short forms written out, and names of files in ``folder`` made into paths."""
     for section, key in (("traffic", "source"), ("prometheus", "url"), ("target", "kind")):
         if isinstance(raw.get(section), str):
             raw[section] = {key: raw[section]}
     for path in FILES:
         value = _get(raw, path)
-        if isinstance(value, str) and value and (file.parent / value).exists():
-            _put(raw, path, str(file.parent / value))
+        if isinstance(value, str) and value and (folder / value).exists():
+            _put(raw, path, str(folder / value))
     return raw
 
 
