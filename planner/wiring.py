@@ -142,9 +142,9 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
     Raises:
         ValueError: the traffic cannot be read or makes no sense.
     """
-    from planner.simulation.cluster import Failures, Startup
     from planner.simulation.run import Promise
     from planner.simulation.simulate import World
+    from planner.simulation.supply import Failures, GpuSupply, Startup
     from planner.simulation.traffic.drift import drifted
 
     traffic = traffic or traffic_of(settings)
@@ -158,7 +158,8 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
             f"{share:.1%} of prompts are longer than the profile's range ({profile.prefill.isl_range[1]:,.0f} tokens): "
             "their prefill time is extrapolated"
         )
-    startup = settings.plant.startup_s if settings.plant.startup_s is not None else settings.startup_s
+    truth = settings.plant
+    startup_s = settings.startup_s if truth.startup_s is None else truth.startup_s
     pools = pools_of(settings, profile)
     return World(
         traffic=traffic,
@@ -166,8 +167,11 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
         plant=replace(plant_of(settings, profile), block_tokens=traffic.block_tokens),
         pools=tuple(pool.name for pool in pools),
         gpus_per_replica={pool.name: pool.gpus for pool in pools},
-        startup=Startup(startup, settings.startup_spread, settings.seed),
-        failures=Failures(settings.plant.failures_s, settings.seed),
+        startup=Startup(
+            startup_s, settings.startup_spread, settings.seed, truth.slow_starts, truth.slow_factor, truth.hangs
+        ),
+        failures=Failures(truth.failures_s, settings.seed),
+        supply=GpuSupply(truth.gpus, truth.shortages),
         scrape_s=settings.scrape_s,
         seed=settings.seed,
         notes=tuple(notes),

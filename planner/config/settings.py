@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner.config.values import Counts, Duration, Factors, File, Names, Number, Rate, Replicas, Text, Whole
+from planner.config.values import Counts, Duration, Factors, File, Names, Number, Rate, Replicas, Stretches, Text, Whole
 from planner.core.policy import Sla
 from planner.core.types import Role
 
@@ -103,6 +103,16 @@ class PlantSettings(Settings):
                                   flag="--backoff", ge=0)  # fmt: skip
     failures_s: Duration | None = setting("Mean time between failures of one worker; without it none fails.", None,
                                           alias="failures", flag="--failures", gt=0)  # fmt: skip
+    hangs: Number = setting("Share of workers that start for ever and never become ready.", 0.0, flag="--hangs",
+                            ge=0, lt=1)  # fmt: skip
+    slow_starts: Number = setting("Share of workers whose start-up takes slow_factor times as long.", 0.0,
+                                  flag="--slow-starts", ge=0, le=1)  # fmt: skip
+    slow_factor: Number = setting("How many times as long a slow start-up takes.", 3.0, ge=1, le=1000)
+    shortages: Stretches = setting(
+        "Stretches of the run in which no new GPUs are to be had: workers that are asked for wait for theirs.", (),
+        flag="--shortages")  # fmt: skip
+    gpus: Whole | None = setting("GPUs that there are for all pools together; without it any number.", None,
+                                 flag="--plant-gpus", ge=1)  # fmt: skip
     migrate: bool = setting("Requests of a worker that fails go on elsewhere instead of being lost.", False,
                             flag="--migrate")  # fmt: skip
     overlap_weight: Number = setting("Weight of cached prefixes in the kv router's cost.", 1.0, ge=0)

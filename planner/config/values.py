@@ -47,6 +47,24 @@ def _names(value: object) -> object:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+def _stretches(value: object) -> object:
+    """``20m-50m,80m-90m`` as pairs of seconds."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{value!r} should read like 20m-50m,80m-90m")
+    return tuple(_stretch(part.strip()) for part in parts)
+
+
+def _stretch(text: str) -> tuple[float, float]:
+    begin, dash, end = text.partition("-")
+    if not dash:
+        raise ValueError(f"{text!r} is not a stretch of time: write from-to, like 20m-50m")
+    stretch = duration_s(begin), duration_s(end)
+    if stretch[0] >= stretch[1]:
+        raise ValueError(f"{text!r} ends before it begins")
+    return stretch
+
+
 def _named(kind: str) -> Callable[[object], object]:
     """Refuses what is no text: YAML reads ``1e3`` or ``no`` as something else."""
 
@@ -76,6 +94,10 @@ Whole = Annotated[int, BeforeValidator(_no_bool), Form("N", "whole number")]
 Text = Annotated[str, BeforeValidator(_named("a name")), Form("NAME", "text")]
 File = Annotated[Path, BeforeValidator(_named("a file name")), Form("FILE", "file name")]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_names), Form("NAME,NAME,...", "list of names")]
+Stretches = Annotated[
+    tuple[tuple[float, float], ...], BeforeValidator(_stretches), Form("FROM-TO,...", "list of stretches of time")
+]
+"""Stretches [from, to) in seconds, written ``20m-50m,80m-90m``."""
 Replicas = Annotated[Mapping[str, Annotated[Whole, Field(ge=0)]], BeforeValidator(by_pool), _COUNTED]
 """Replicas by pool, from 0."""
 Counts = Annotated[Mapping[str, Annotated[Whole, Field(ge=1)]], BeforeValidator(by_pool), _COUNTED]

@@ -24,9 +24,10 @@ from planner.local.install import Tools
 from planner.local.replay import replay
 from planner.local.stack import MODEL, Mode, Shape, Stack
 from planner.local.timing import LinearTiming
-from planner.simulation.cluster import SimulatedCluster, Startup
+from planner.simulation.cluster import SimulatedCluster
 from planner.simulation.engine import Plant, PlantParameters
 from planner.simulation.run import Promise
+from planner.simulation.supply import Startup
 from planner.simulation.traffic.load import TrafficSpec, load
 from planner.simulation.traffic.types import Traffic
 

@@ -1,75 +1,42 @@
 """The plant as a cluster: the loop's source, target and clock in one, on virtual time.
 
-A worker is asked for, starts for a while, serves, drains and ends; each of
-these moments is kept, since GPU-hours are counted from asking to ending. The
-policy sees only what a scrape shows, through the code that reads Prometheus.
+A worker is asked for, gets its GPUs (at once, where there are some), starts
+for a while, serves, drains and ends. GPU-hours are counted from having GPUs to
+ending. The policy sees only what a scrape shows, through the code that reads
+Prometheus; there a worker without GPUs looks like one that starts.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from planner.core.observe import Scrape, observe
 from planner.core.types import Decision, Observation, PoolReading
 from planner.simulation.engine import Plant
 from planner.simulation.exposition import pool_gauges, scrape
 from planner.simulation.run import WorkerSpan
-
-
-@dataclass(frozen=True, slots=True)
-class Startup:
-    """How long a worker takes from being asked for to serving.
-
-    ``spread`` is the standard deviation of the log (0: always ``mean_s``). The draw of the k-th worker of
-    a pool depends on the seed, the pool and k alone, so all policies meet the same start-ups.
-    """
-
-    mean_s: float = 120.0
-    spread: float = 0.0
-    seed: int = 1
-
-    def draw_s(self, pool: str, number: int) -> float:
-        """Start-up time in seconds of the ``number``-th worker of ``pool``."""
-        if self.spread <= 0:
-            return self.mean_s
-        key = (self.seed, *pool.encode(), number)
-        normal = np.random.default_rng(key).standard_normal()
-        return float(self.mean_s * np.exp(self.spread * normal - 0.5 * self.spread**2))
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """Workers that die: each after an exponential time with mean ``mean_s`` of serving (``None``: never).
-
-    Like start-ups, the draw depends on the seed, the pool and the worker's number alone.
-    """
-
-    mean_s: float | None = None
-    seed: int = 1
-
-    def draw_s(self, pool: str, number: int) -> float:
-        """Seconds the ``number``-th worker of ``pool`` serves before it dies."""
-        if self.mean_s is None:
-            return float("inf")
-        return float(np.random.default_rng((self.seed, 7, *pool.encode(), number)).exponential(self.mean_s))
+from planner.simulation.supply import Failures, GpuSupply, Startup
 
 
 @dataclass(slots=True)
 class _Worker:
-    span: WorkerSpan
-    ready_s: float  # when it is going to serve
-    lifetime_s: float = float("inf")  # of serving, until it dies
+    pool: str
+    asked_s: float
+    startup_s: float  # from having its GPUs to serving; infinite: never
+    lifetime_s: float  # of serving, until it dies
+    span: WorkerSpan | None = None  # once it has its GPUs
+    ready_s: float = math.inf  # when it is going to serve
     number: int | None = None  # in the plant, once it serves
 
 
 @dataclass(slots=True)
 class _Fleet:
-    """The workers of one pool, oldest first."""
+    """The workers of one pool, each list in the order of asking."""
 
+    pending: list[_Worker] = field(default_factory=list)  # without GPUs
     starting: list[_Worker] = field(default_factory=list)
     serving: list[_Worker] = field(default_factory=list)
     draining: list[_Worker] = field(default_factory=list)
@@ -78,11 +45,20 @@ class _Fleet:
 
     @property
     def requested(self) -> int:
-        return len(self.starting) + len(self.serving)
+        return len(self.pending) + len(self.starting) + len(self.serving)
+
+    @property
+    def holding(self) -> int:
+        """Workers that have their GPUs."""
+        return len(self.starting) + len(self.serving) + len(self.draining)
 
 
 class SimulatedCluster:
-    """``MetricsSource`` and ``ScaleTarget`` over a plant; time is the traffic's clock plus ``epoch_s``."""
+    """``MetricsSource`` and ``ScaleTarget`` over a plant; time is the traffic's clock plus ``epoch_s``.
+
+    It keeps the number of workers that was asked for, as a Deployment does: one that dies is replaced at
+    once, and a worker for which there are no GPUs stays pending until there are, or until it is taken back.
+    """
 
     def __init__(
         self,
@@ -91,17 +67,21 @@ class SimulatedCluster:
         startup: Startup,
         epoch_s: float = 0.0,
         failures: Failures | None = None,
+        supply: GpuSupply | None = None,
+        gpus_per_replica: Mapping[str, int] | None = None,
     ) -> None:
         self.plant = plant
         self.spans: list[WorkerSpan] = []
         self.plant_seconds = 0.0  # wall time spent inside the engine
         self._startup, self._epoch_s = startup, epoch_s
-        self._failures = failures or Failures()
+        self._failures, self._supply = failures or Failures(), supply or GpuSupply()
+        self._gpus = gpus_per_replica or dict.fromkeys(initial, 1)
         self._fleets = {pool: _Fleet() for pool in initial}
         self._before: Scrape | None = None
-        for pool, count in initial.items():
-            for _ in range(count):
-                self._ask(pool, 0.0, 0.0)
+        for pool, fleet in self._fleets.items():
+            for _ in range(initial[pool]):  # there before the run begins, whatever the supply
+                worker = self._ask(pool, 0.0, 0.0)
+                self._take(fleet, worker, 0.0)
         self._advance(0.0)
 
     def observe(self, at: float) -> Observation:
@@ -113,7 +93,7 @@ class SimulatedCluster:
         return seen
 
     def apply(self, decision: Decision) -> None:
-        """Ask for more workers, or cancel those that start and drain the newest."""
+        """Ask for more workers, or take back those that do not serve yet and drain the newest."""
         now = decision.at - self._epoch_s
         for pool, wanted in decision.replicas.items():
             fleet = self._fleets[pool]
@@ -121,34 +101,55 @@ class SimulatedCluster:
                 self._ask(pool, now, self._startup.draw_s(pool, fleet.asked))
             while fleet.requested > wanted:
                 self._release(fleet, now)
+        self._grant(now)
         self._advance(now)
 
     def finish(self, at_s: float) -> None:
         """Let what is in flight come to its end with the fleet as it is, up to ``at_s`` of the traffic's clock."""
         self._advance(at_s)
 
-    def _ask(self, pool: str, now: float, startup_s: float) -> None:
+    def _ask(self, pool: str, now: float, startup_s: float) -> _Worker:
         fleet = self._fleets[pool]
-        span = WorkerSpan(pool, asked_s=now)
-        self.spans.append(span)
-        fleet.starting.append(_Worker(span, now + startup_s, self._failures.draw_s(pool, fleet.asked)))
+        worker = _Worker(pool, now, startup_s, self._failures.draw_s(pool, fleet.asked))
+        fleet.pending.append(worker)
         fleet.asked += 1
+        return worker
+
+    def _grant(self, now: float) -> None:
+        """Give GPUs to those that wait for them, oldest first; whoever fits need not wait for one that does not."""
+        waiting = [worker for fleet in self._fleets.values() for worker in fleet.pending]
+        if not waiting:
+            return
+        used = sum(fleet.holding * self._gpus[pool] for pool, fleet in self._fleets.items())
+        for worker in sorted(waiting, key=lambda w: w.asked_s):
+            if self._supply.gives(now, used, self._gpus[worker.pool]):
+                used += self._gpus[worker.pool]
+                self._take(self._fleets[worker.pool], worker, now)
+
+    def _take(self, fleet: _Fleet, worker: _Worker, now: float) -> None:
+        """From here on it is paid for."""
+        fleet.pending.remove(worker)
+        fleet.starting.append(worker)
+        worker.span = WorkerSpan(worker.pool, asked_s=now)
+        worker.ready_s = now + worker.startup_s
+        self.spans.append(worker.span)
 
     def _release(self, fleet: _Fleet, now: float) -> None:
-        """Take one worker out: the one that would have been ready last, or the newest that serves."""
-        if fleet.starting:
-            worker = max(fleet.starting, key=lambda w: w.ready_s)
-            fleet.starting.remove(worker)
+        """Take one worker out: without GPUs before starting before serving, of each kind the newest."""
+        if fleet.pending:
+            fleet.pending.pop()
+            return
+        worker = (fleet.starting or fleet.serving).pop()
+        assert worker.span is not None
+        if worker.number is None:
             worker.span.ended_s = now
             return
-        worker = fleet.serving.pop()
         worker.span.draining_s = now
-        assert worker.number is not None
         self.plant.drain(worker.number)
         fleet.draining.append(worker)
 
     def _advance(self, until: float) -> None:
-        """Run the plant, stopping wherever a worker becomes ready or dies."""
+        """Run the plant, stopping wherever a worker becomes ready or dies, or GPUs are to be had again."""
         while True:
             soonest = min((at for at in self._moments() if at <= until), default=None)
             if soonest is None:
@@ -156,12 +157,15 @@ class SimulatedCluster:
             self._run(soonest)
             for pool, fleet in self._fleets.items():
                 for worker in [w for w in fleet.starting if w.ready_s <= soonest]:
-                    self._serve(pool, worker, soonest)
+                    self._serve(fleet, worker, soonest)
                 for worker in [w for w in fleet.serving if self._death_s(w) <= soonest]:
                     self._die(fleet, worker, soonest)
+                    self._ask(pool, soonest, self._startup.draw_s(pool, fleet.asked))
+            self._grant(soonest)
         self._run(until)
         for fleet in self._fleets.values():
             self._bury(fleet)
+        self._grant(until)
 
     def _run(self, until: float) -> None:
         started = time.perf_counter()
@@ -170,31 +174,38 @@ class SimulatedCluster:
 
     def _moments(self) -> list[float]:
         fleets = self._fleets.values()
-        deaths = [self._death_s(w) for fleet in fleets for w in fleet.serving] if self._failures.mean_s else []
-        return [w.ready_s for fleet in fleets for w in fleet.starting] + deaths
+        moments = [w.ready_s for fleet in fleets for w in fleet.starting]
+        if self._failures.mean_s:
+            moments += [self._death_s(w) for fleet in fleets for w in fleet.serving]
+        if any(fleet.pending for fleet in fleets):
+            opens = self._supply.open_at(self.plant.now)
+            moments += [opens] if opens > self.plant.now else []
+        return moments
 
     def _death_s(self, worker: _Worker) -> float:
         return worker.ready_s + worker.lifetime_s
 
     def _die(self, fleet: _Fleet, worker: _Worker, at: float) -> None:
-        """The process ends at once; what replaces it is asked for by whoever keeps the replica count."""
+        """The process ends at once, and its GPUs are free for whoever waits longest."""
         assert worker.number is not None
+        assert worker.span is not None
         fleet.serving.remove(worker)
         self.plant.kill(worker.number)
         worker.span.ended_s = at
 
-    def _serve(self, pool: str, worker: _Worker, at: float) -> None:
-        fleet = self._fleets[pool]
+    def _serve(self, fleet: _Fleet, worker: _Worker, at: float) -> None:
+        assert worker.span is not None
         fleet.starting.remove(worker)
         fleet.serving.append(worker)
-        worker.number = self.plant.add(pool)
+        worker.number = self.plant.add(worker.pool)
         worker.span.ready_s = at
-        if at > worker.span.asked_s:
-            fleet.startups_s.append(at - worker.span.asked_s)
+        if at > worker.asked_s:
+            fleet.startups_s.append(at - worker.asked_s)
 
     def _bury(self, fleet: _Fleet) -> None:
         for worker in list(fleet.draining):
             assert worker.number is not None
+            assert worker.span is not None
             ended = self.plant.ended_s(worker.number)
             if ended is not None:
                 worker.span.ended_s = ended
@@ -209,7 +220,7 @@ class SimulatedCluster:
             reading = PoolReading(
                 requested=fleet.requested,
                 ready=len(fleet.serving),
-                starting_s=tuple(now - w.span.asked_s for w in fleet.starting),
+                starting_s=tuple(now - w.asked_s for w in (*fleet.starting, *fleet.pending)),
                 startups_s=tuple(fleet.startups_s),
             )
             pools[pool], workers[pool] = pool_gauges(self.plant, pool, numbers, reading)

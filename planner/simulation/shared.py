@@ -13,6 +13,7 @@ from planner.core import allocation
 from planner.core.allocation import Claim, Fleet
 from planner.core.sharing import Member, SharedBudget, SharedPlanner, Split
 from planner.simulation.cluster import SimulatedCluster, VirtualClock
+from planner.simulation.report.figures import Summary, summarise
 from planner.simulation.run import Run, Step
 from planner.simulation.simulate import GRACE_S, Progress, World
 
@@ -63,6 +64,34 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """What one way to share is judged by."""
+
+    split: str
+    models: Mapping[str, Summary]
+    priorities: Mapping[str, float]
+    attainment: float | None  # share of all requests that kept both promises, each counted with its priority
+    gpu_hours: float
+    cost: float  # of those GPU-hours, by each pool's cost
+    budget: SharedBudget
+    most: float  # of the budget asked for at any moment, in its unit
+
+    def to_json(self) -> dict[str, object]:
+        """The row as ``fleet --json`` prints it."""
+        return {
+            "split": self.split,
+            "attainment": self.attainment,
+            "gpu_hours": self.gpu_hours,
+            "cost": self.cost,
+            "budget": {"limit": self.budget.limit, "unit": "cost per hour" if self.budget.in_cost else "GPUs"},
+            "most_asked": self.most,
+            "models": {
+                name: {"priority": self.priorities[name], **summary.to_json()} for name, summary in self.models.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class SharedRun:
     """One way to share, over the whole window."""
 
@@ -80,6 +109,7 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
         ValueError: they look at their metrics at different times, or their windows differ in length.
     """
     started = time.perf_counter()
+    tenants = _started(tenants, budget, split)
     worlds = {name: tenant.world for name, tenant in tenants.items()}
     scrape_s, duration_s = _common(worlds)
     clusters = {name: _cluster(tenant) for name, tenant in tenants.items()}
@@ -100,6 +130,40 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
     return SharedRun(split, runs, most, time.perf_counter() - started)
 
 
+def shares_of(run: SharedRun, tenants: Mapping[str, Tenant], budget: SharedBudget) -> Shares:
+    """The figures of a run."""
+    summaries = {name: summarise(one) for name, one in run.runs.items()}
+    counted = {name: tenants[name].member.priority * s.requests for name, s in summaries.items()}
+    kept = sum(counted[name] * (s.attainment.both or 0.0) for name, s in summaries.items())
+    cost = 0.0
+    for name, summary in summaries.items():
+        for pool in tenants[name].member.planner.policy.pools:
+            cost += summary.gpu_hours_by_pool[pool.name] * pool.cost
+    return Shares(
+        split=run.split,
+        models=summaries,
+        priorities={name: tenant.member.priority for name, tenant in tenants.items()},
+        attainment=kept / sum(counted.values()) if sum(counted.values()) > 0 else None,
+        gpu_hours=sum(s.gpu_hours for s in summaries.values()),
+        cost=cost,
+        budget=budget,
+        most=run.most,
+    )
+
+
+def _started(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str) -> dict[str, Tenant]:
+    """The fleets at the start brought under the budget: in proportion, or to the quotas where there are some."""
+    claims = {name: _start_claim(tenant, budget) for name, tenant in tenants.items()}
+    first = (equal if split == "equal" else proportional)(claims, {}, budget.limit)
+    return {name: replace(tenant, initial=first[name]) for name, tenant in tenants.items()}
+
+
+def _start_claim(tenant: Tenant, budget: SharedBudget) -> Claim:
+    policy, wanted = tenant.member.planner.policy, dict(tenant.initial)
+    least = {pool.name: min(wanted[pool.name], max(1, pool.min_replicas)) for pool in policy.pools}
+    return Claim(wanted, least, budget.price(policy), kept=lambda fleet: 0.0)
+
+
 def _common(worlds: Mapping[str, World]) -> tuple[float, float]:
     """(seconds between looks, seconds of traffic) of all models."""
     looks = {world.scrape_s for world in worlds.values()}
@@ -115,7 +179,15 @@ def _common(worlds: Mapping[str, World]) -> tuple[float, float]:
 
 def _cluster(tenant: Tenant) -> SimulatedCluster:
     world = tenant.world
-    return SimulatedCluster(world.new_plant(), tenant.initial, world.startup, 0.0, world.failures)
+    return SimulatedCluster(
+        world.new_plant(),
+        tenant.initial,
+        world.startup,
+        0.0,
+        world.failures,
+        world.supply,
+        world.gpus_per_replica,
+    )
 
 
 def _run(split: str, world: World, cluster: SimulatedCluster, steps: list[Step]) -> Run:

@@ -12,9 +12,10 @@ from planner import loop
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation
 from planner.ports import Decider, DecisionSink
-from planner.simulation.cluster import Failures, SimulatedCluster, Startup, VirtualClock
+from planner.simulation.cluster import SimulatedCluster, VirtualClock
 from planner.simulation.engine import Plant, PlantParameters
 from planner.simulation.run import Promise, Run, Step
+from planner.simulation.supply import Failures, GpuSupply, Startup
 from planner.simulation.traffic.types import Traffic
 
 GRACE_S = 600.0
@@ -34,6 +35,7 @@ class World:
     gpus_per_replica: Mapping[str, int]
     startup: Startup = field(default_factory=Startup)
     failures: Failures = field(default_factory=Failures)
+    supply: GpuSupply = field(default_factory=GpuSupply)
     scrape_s: float = 5.0
     seed: int = 1
     notes: tuple[str, ...] = ()
@@ -78,7 +80,15 @@ def simulate(
     """Run ``planner`` from ``initial`` replicas (ready at the start) through the traffic of ``world``."""
     started = time.perf_counter()
     traffic = world.traffic
-    cluster = SimulatedCluster(world.new_plant(), initial, world.startup, traffic.epoch_s, world.failures)
+    cluster = SimulatedCluster(
+        world.new_plant(),
+        initial,
+        world.startup,
+        traffic.epoch_s,
+        world.failures,
+        world.supply,
+        world.gpus_per_replica,
+    )
     clock = VirtualClock(traffic.epoch_s, traffic.epoch_s + traffic.duration_s)
     recorder = _Recorder(world, progress)
     loop.run(cluster, planner, cluster, clock, world.scrape_s, [recorder, *sinks])

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from planner.core.types import Decision, Observation, Reason
-from planner.simulation.cluster import Startup
 from planner.simulation.run import Promise
 from planner.simulation.simulate import World
+from planner.simulation.supply import Startup
 from planner.simulation.traffic.types import Traffic
 from tests.simulation.engine.rigs import SPLIT, engine_like
 
