@@ -14,7 +14,12 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, _nrt=False)
-"""Kept on disk between runs; nothing here allocates, so references need no counting (twice as fast)."""
+"""Kept on disk between runs; nothing here allocates, so references need no counting (twice as fast).
+
+A call passes ``State`` by value, some ninety words, which takes longer than most functions here: what happens to
+every request is ``inlined`` (seven times as fast), what is rare is called.
+"""
+inlined = njit(cache=True, _nrt=False, forceinline=True)
 
 # rows of ``State.hist``: bucket edges of each signal, and below them (+ SIGNALS) the counts
 TTFT, ITL, ISL, OSL, DURATION = range(5)
@@ -40,7 +45,7 @@ JOIN, CANCEL, RETRY = range(3)  # kinds of entries in the join heap
 NOBODY = -1
 
 
-@compiled
+@inlined
 def prefill_s(p, table, tokens, cached):
     """Seconds to prefill ``tokens`` of which the first ``cached`` are in the cache: T(L) − T(c) + T(0)."""
     whole = _table(p, table, tokens)
@@ -49,7 +54,7 @@ def prefill_s(p, table, tokens, cached):
     return p[PREFILL_SCALE] * whole
 
 
-@compiled
+@inlined
 def _table(p, table, tokens):
     place = tokens / p[TABLE_STEP]
     i = int(place)
@@ -64,7 +69,7 @@ def _table(p, table, tokens):
 # ---------------------------------------------------------------- heap of joins, by time
 
 
-@compiled
+@inlined
 def _push_join(s, at, request, kind):
     heap = s.joins
     i = s.gi[JOIN_COUNT]
@@ -80,7 +85,7 @@ def _push_join(s, at, request, kind):
     heap[i].kind = kind
 
 
-@compiled
+@inlined
 def _pop_join(s):
     n = s.gi[JOIN_COUNT] - 1
     s.gi[JOIN_COUNT] = n
@@ -108,7 +113,7 @@ def _sink_join(s, i, n, at, request, kind):
 # ---------------------------------------------------------------- heap of finishes of one worker, by virtual clock
 
 
-@compiled
+@inlined
 def _push_sequence(s, w, finish_v, request, joined_v):
     heap = s.seq[w]
     i = s.wk[w].n
@@ -124,7 +129,7 @@ def _push_sequence(s, w, finish_v, request, joined_v):
     heap[i].joined = joined_v
 
 
-@compiled
+@inlined
 def _remove_sequence(s, w, place):
     """Take the entry at ``place`` out of the worker's heap."""
     heap = s.seq[w]
@@ -156,7 +161,7 @@ def _remove_sequence(s, w, place):
 # ---------------------------------------------------------------- queues (linked through ``State.following``)
 
 
-@compiled
+@inlined
 def _queue_back(s, w, request, tokens):
     s.req[request].following = NOBODY
     if s.wk[w].head == NOBODY:
@@ -168,7 +173,7 @@ def _queue_back(s, w, request, tokens):
     s.wk[w].waiting_tokens += tokens
 
 
-@compiled
+@inlined
 def _queue_front(s, w, request, tokens):
     s.req[request].following = s.wk[w].head
     if s.wk[w].head == NOBODY:
@@ -178,7 +183,7 @@ def _queue_front(s, w, request, tokens):
     s.wk[w].waiting_tokens += tokens
 
 
-@compiled
+@inlined
 def _unqueue(s, w, tokens):
     request = s.wk[w].head
     s.wk[w].head = s.req[request].following
@@ -189,7 +194,7 @@ def _unqueue(s, w, tokens):
     return request
 
 
-@compiled
+@inlined
 def _door_back(s, head, tail, count, request):
     s.req[request].following = NOBODY
     if s.gi[head] == NOBODY:
@@ -203,7 +208,7 @@ def _door_back(s, head, tail, count, request):
 # ---------------------------------------------------------------- counting
 
 
-@compiled
+@inlined
 def _bucket(edges, value):
     i = 0
     while value > edges[i]:
@@ -211,7 +216,7 @@ def _bucket(edges, value):
     return i
 
 
-@compiled
+@inlined
 def _count_first_token(s, request, at):
     ttft = at - s.req[request].arrival
     s.req[request].ttft = ttft
@@ -222,7 +227,7 @@ def _count_first_token(s, request, at):
     s.gf[CACHED] += s.req[request].hit
 
 
-@compiled
+@inlined
 def _count_end(s, request, at):
     duration = at - s.req[request].arrival
     s.gi[FINISHED] += 1
@@ -248,7 +253,7 @@ def _lose(s, request):
 # ---------------------------------------------------------------- batch workers
 
 
-@compiled
+@inlined
 def _step_s(s, p, w):
     """Seconds of the next step of worker ``w`` as it is now."""
     n = s.wk[w].n
@@ -258,7 +263,7 @@ def _step_s(s, p, w):
     return p[DECODE_SCALE] * (p[BASE] + p[PER_SEQUENCE] * n + p[PER_TOKEN] * s.wk[w].kv) + extra
 
 
-@compiled
+@inlined
 def _sync(s, p, w, at):
     """Let worker ``w`` step on to ``at``; nothing joins or leaves on the way."""
     elapsed = at - s.wk[w].t
@@ -272,7 +277,7 @@ def _sync(s, p, w, at):
     _stepped(s, w, steps, elapsed)
 
 
-@compiled
+@inlined
 def _stepped(s, w, steps, elapsed):
     n = s.wk[w].n
     s.wk[w].v += steps
@@ -291,7 +296,7 @@ def _stepped(s, w, steps, elapsed):
         s.gf[GENERATED] += gaps
 
 
-@compiled
+@inlined
 def _plan(s, p, w):
     """When the next event of worker ``w`` is due."""
     n, phase = s.wk[w].n, s.wk[w].phase_count
@@ -308,18 +313,18 @@ def _plan(s, p, w):
     s.wk[w].next = s.wk[w].t + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
 
 
-@compiled
+@inlined
 def _boundary(v):
     """The next whole step; what rounding put a hair above one is that one."""
     return np.ceil(v - 1e-6)
 
 
-@compiled
+@inlined
 def _context(s, request):
     return s.req[request].isl + s.req[request].produced
 
 
-@compiled
+@inlined
 def _fits(s, p, w, at):
     """Is there a request at the head of the queue, and room for it? Who never fits or gave up is dropped."""
     while s.wk[w].waiting > 0:
@@ -343,7 +348,7 @@ def _fits(s, p, w, at):
     return False
 
 
-@compiled
+@inlined
 def _admit(s, p, w, at):
     """Let waiting requests in while there is room: straight into decode, or through prefill."""
     prompts = s.wk[w].phase_count > 0 or (_fits(s, p, w, at) and s.req[s.wk[w].head].need > 0)
@@ -355,7 +360,7 @@ def _admit(s, p, w, at):
         _join(s, p, w, request, at)
 
 
-@compiled
+@inlined
 def _open_phase(s, p, w, at):
     """Prompts are taken when a step starts: now, or when the step under way is over."""
     boundary = _boundary(s.wk[w].v)
@@ -366,7 +371,7 @@ def _open_phase(s, p, w, at):
         _begin_phase(s, p, w, at)
 
 
-@compiled
+@inlined
 def _join(s, p, w, request, at):
     """A prefilled request joins the batch at the next step; its first token comes one step later."""
     if s.wk[w].n == 0 and s.wk[w].phase_count == 0:
@@ -414,7 +419,7 @@ def _begin_phase(s, p, w, at):
     s.wk[w].extra = seconds + fixed * (1 if p[TOGETHER] > 0 else starts)
 
 
-@compiled
+@inlined
 def _chunk_s(s, p, request, taken):
     """Seconds that the next ``taken`` tokens of a prompt add to a step; they count as done from here on."""
     done = _context(s, request) - s.req[request].need
@@ -445,7 +450,7 @@ def _end_phase(s, p, w, at):
         request = after
 
 
-@compiled
+@inlined
 def _is_prefill(s, p, w):
     return p[AGGREGATED] == 0 and s.wk[w].pool == 0
 
@@ -487,7 +492,7 @@ def _preempt(s, p, w):
     _queue_front(s, w, request, s.req[request].need)
 
 
-@compiled
+@inlined
 def _batch_event(s, p, w, at):
     """Handle whatever is due at worker ``w``: finishes, the end of a chunk, a full cache."""
     elapsed = at - s.wk[w].t
@@ -523,7 +528,7 @@ def _batch_event(s, p, w, at):
         _end_if_done(s, w, at)
 
 
-@compiled
+@inlined
 def _end_if_done(s, w, at):
     if s.wk[w].n == 0 and s.wk[w].waiting == 0 and s.wk[w].phase_count == 0:
         s.wk[w].status = GONE
@@ -587,7 +592,7 @@ def _compact(s, w):
 # ---------------------------------------------------------------- routing
 
 
-@compiled
+@inlined
 def _pick_prefill(s, p, request, at):
     """The prefill worker for a request, or ``NOBODY``."""
     count = s.gi[SERVING_FIRST]
@@ -609,7 +614,7 @@ def _pick_prefill(s, p, request, at):
     return best
 
 
-@compiled
+@inlined
 def _pick_batch(s, p, pool, request):
     """The batch worker for a request, or ``NOBODY``."""
     count = s.gi[SERVING_FIRST + pool]
@@ -637,7 +642,7 @@ def _pick_batch(s, p, pool, request):
 # ---------------------------------------------------------------- requests on their way
 
 
-@compiled
+@inlined
 def _arrive(s, p, request, at):
     if p[AGGREGATED] > 0:
         _to_batch(s, p, request, at, 0)
@@ -665,7 +670,7 @@ def _arrive(s, p, request, at):
     _push_join(s, start + service + moved, request, JOIN)
 
 
-@compiled
+@inlined
 def _to_batch(s, p, request, at, pool):
     """Hand a request to a worker that decodes: after its prefill, or as a whole in aggregated mode."""
     w = _pick_batch(s, p, pool, request)
@@ -675,7 +680,7 @@ def _to_batch(s, p, request, at, pool):
     _hand_over(s, p, w, request, at)
 
 
-@compiled
+@inlined
 def _hand_over(s, p, w, request, at):
     """Put a request into the queue of batch worker ``w``."""
     if (p[AGGREGATED] > 0 or _is_prefill(s, p, w)) and s.req[request].produced == 0:
@@ -699,7 +704,7 @@ def _give_up(s, p, request, at):
         _lose(s, request)
 
 
-@compiled
+@inlined
 def _due_join(s, p, second):
     """Handle the earliest entry of the join heap."""
     at, request, kind = s.joins[0].at, s.joins[0].request, s.joins[0].kind
