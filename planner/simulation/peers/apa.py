@@ -92,7 +92,7 @@ APA = Peer(
     },
     searched={
         "kv_usage": (0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
-        "prefill_queue": (0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
+        "prefill_queue": (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0),
         "cooldown_keeps_highest": (0.0, 1.0),
     },
 )

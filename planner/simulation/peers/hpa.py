@@ -5,7 +5,8 @@ Source: kubernetes/kubernetes ``pkg/controller/podautoscaler/{horizontal,replica
 
 * ``hpa``: queued requests per pod 5 (vLLM production-stack's default trigger; the autoscaling best practices of
   GKE say 3 to 5), and, as the queue of a decode worker stays empty until its cache is full, requests worked on per
-  pod 250 (llm-d's guide to HPA with EPP metrics). The larger answer counts.
+  pod 250 (llm-d's guide to HPA with EPP metrics). The larger answer counts. Each role has an HPA of its own, so a
+  tuned target for requests worked on is given by role: a prefill worker takes one or few at a time.
 * ``hpa-kv``: KV cache in use 80 % (llm-d's decode trigger), and the queue as above, since a prefill worker's cache
   empties with every hand-over.
 
@@ -19,6 +20,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from planner.core.policy import Pool
+from planner.core.types import Role
 from planner.ports import Decider
 from planner.simulation.peers.api import Peer, Site
 from planner.simulation.peers.behavior import SHIPPED, Behavior, Direction, Pace
@@ -93,8 +95,9 @@ def _queue(knobs: Mapping[str, float]) -> Metric:
     return lambda look: of_pods(look, waiting(look.reading), knobs["waiting"], knobs["tolerance"])
 
 
-def _running(knobs: Mapping[str, float]) -> Metric:
-    return lambda look: of_pods(look, look.reading.running, knobs["running"], knobs["tolerance"])
+def _running(pool: Pool, knobs: Mapping[str, float]) -> Metric:
+    target = knobs["prefill_running" if pool.role is Role.PREFILL else "running"]
+    return lambda look: of_pods(look, look.reading.running, target, knobs["tolerance"])
 
 
 def _kv(knobs: Mapping[str, float]) -> Metric:
@@ -106,7 +109,7 @@ def _behavior(knobs: Mapping[str, float]) -> Behavior:
 
 
 def _on_requests(site: Site, knobs: Mapping[str, float]) -> Decider:
-    return OnePerPool(site, lambda pool: Horizontal(pool, (_queue(knobs), _running(knobs)), _behavior(knobs)))
+    return OnePerPool(site, lambda pool: Horizontal(pool, (_queue(knobs), _running(pool, knobs)), _behavior(knobs)))
 
 
 def _on_cache(site: Site, knobs: Mapping[str, float]) -> Decider:
@@ -114,15 +117,19 @@ def _on_cache(site: Site, knobs: Mapping[str, float]) -> Decider:
 
 
 _COMMON = {"waiting": 5.0, "tolerance": TOLERANCE, "down_window_s": 300.0}
-_QUEUES = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_QUEUES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 HPA = Peer(
     name="hpa",
     source="kubernetes v1.35 pkg/controller/podautoscaler; targets: production-stack helm, llm-d README.hpa-epp.md",
     tick_s=SYNC_S,
     make=_on_requests,
-    defaults={**_COMMON, "running": 250.0},
-    searched={"waiting": _QUEUES, "running": (32.0, 64.0, 100.0, 150.0, 200.0, 250.0)},
+    defaults={**_COMMON, "running": 250.0, "prefill_running": 250.0},
+    searched={
+        "waiting": _QUEUES,
+        "running": (32.0, 64.0, 100.0, 150.0, 200.0, 250.0),
+        "prefill_running": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 250.0),
+    },
 )
 HPA_KV = Peer(
     name="hpa-kv",

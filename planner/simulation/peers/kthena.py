@@ -161,7 +161,7 @@ _COMMON = {
     "panic_threshold_percent": 200.0,
     "panic_hold_s": 60.0,
 }
-_SEARCHED = {"waiting": (0.25, 0.5, 1.0, 2.0, 5.0, 10.0), "kv_usage": (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)}
+_SEARCHED = {"waiting": (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0), "kv_usage": (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)}
 _SOURCE = "volcano-sh/kthena v1.0.0 pkg/autoscaler; targets: docs/user-guide/autoscaler.md"
 
 KTHENA = Peer("kthena", _SOURCE, LOOP_S, _make, _COMMON, _SEARCHED)
