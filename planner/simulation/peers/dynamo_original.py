@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,7 @@ def config(site: Site, **more: object) -> Reply:
         "itl_ms": 1000 * site.sla.itl_s,
         "report_interval_hours": None,
         "live_dashboard_port": 0,
+        "scheduling": {"tick_max_duration_seconds": 600.0},  # a busy machine must not change what is decided
         **least,
         **more,
     }
@@ -79,6 +81,7 @@ class Original:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
 
     def start(self, settings: Mapping[str, object], capabilities: Mapping[str, Mapping[str, object]]) -> None:

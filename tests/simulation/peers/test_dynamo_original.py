@@ -10,7 +10,10 @@ import pytest
 from planner.core.types import Role
 from planner.simulation.peers.dynamo import Count, LoadLoop, Pass, Thresholds, Work, budget_of, ordered
 from planner.simulation.peers.dynamo_budget import Budget
+from planner.simulation.peers.dynamo_engine import Limits
+from planner.simulation.peers.dynamo_forecast import FORECASTERS, Shape
 from planner.simulation.peers.dynamo_original import Original, OriginalError, config
+from planner.simulation.peers.dynamo_sla import law_of
 from tests.simulation.peers import rigs
 
 CACHE, CONTEXT, BATCH = 100_000, 8192, 8192
@@ -102,6 +105,90 @@ def _later(count: Count, wanted: int, luck: float) -> Count:
     if pending and luck > 0.7:
         return Count(wanted)
     return Count(ready, pending)
+
+
+def _prompt_s(tokens: int) -> float:
+    return 0.01 + 2.4e-5 * tokens + 1e-10 * tokens**2 if tokens else 0.0
+
+
+def _step_s(sequences: int, kv_tokens: int) -> float:
+    return 0.005 + 3e-5 * sequences + 8e-8 * kv_tokens if sequences else 0.0
+
+
+def _busy(rng: random.Random, role: Role, count: int, mood: float) -> dict[str, Pass]:
+    """Engines whose passes lie exactly on what the regression can say.
+
+    Which of more than 64 passes the original keeps hangs on the order of a hash map, anew in every planner; here
+    every choice gives the same fit.
+    """
+
+    def one() -> Pass:
+        load = max(0.0, mood + rng.uniform(-0.3, 0.3))
+        if role is Role.PREFILL:
+            prompt, waiting = rng.choice((0, rng.randint(200, 6000))), rng.randint(0, round(8 * load))
+            return Pass(Work(int(prompt > 0), prompt, 0, 0), Work(waiting, 2000 * waiting, 0, 0), _prompt_s(prompt))
+        n = round(120 * load)
+        kv = sum(rng.randint(300, 1500) for _ in range(n))
+        waiting = max(0, n - 110)
+        return Pass(Work(0, 0, n, kv), Work(0, 0, waiting, 900 * waiting), _step_s(n, kv))
+
+    return {f"{role.value}{k}": one() for k in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("forecaster", "load", "most"),
+    [("constant", True, None), ("constant", True, 9), ("constant", False, None), ("kalman", True, None),
+     ("arima", True, None)],
+)  # fmt: skip
+def test_sla(original: Original, forecaster: str, load: bool, most: int | None) -> None:
+    """Eight intervals of 36 looks: the forecasts, what one engine does, the floor, and every decision."""
+    site = rigs.site(budget=most)
+    roles = (Role.PREFILL, Role.DECODE)
+    original.start(
+        config(site, optimization_target="sla", enable_load_scaling=load, load_predictor=forecaster),
+        {SIDES[role]: ABLE for role in roles},
+    )
+    ours = law_of(site, dict.fromkeys(roles, Limits(BATCH, 256, CACHE)), load=load)
+    prompts = [Pass(Work(1, n, 0, 0), Work(), _prompt_s(n)) for n in range(500, 8001, 500)]
+    steps = [Pass(Work(0, 0, n, kv * n), Work(), _step_s(n, kv * n)) for n in range(1, 110, 8) for kv in (500, 1500)]
+    original.learn(prefill=prompts, decode=steps)
+    for judge, known in zip(ours.judges, (prompts, steps), strict=True):
+        judge.engine.learn(known)
+    new = FORECASTERS[forecaster]
+    shape = Shape(new(), new(), new())
+    rng = random.Random(f"{forecaster}{load}{most}")
+    counts = {role: Count(2) for role in roles}
+    moved, level = 0, 30.0
+    for at, moods, luck in _sequence(rng, roles, 8 * 36):
+        engines = {role: _busy(rng, role, counts[role].ready, moods[role]) for role in roles}
+        traffic = None
+        ours.observe(tuple(engines.values()))
+        if fresh := at % 180 == 0:
+            level = max(1.0, level * rng.uniform(0.6, 1.6))
+            hit = rng.choice((None, 0.1, 0.3))
+            traffic = {"duration_s": 180.0, "num_req": 180 * level, "isl": rng.uniform(900, 2500),
+                       "osl": rng.uniform(80, 200), "kv_hit_rate": hit}  # fmt: skip
+            shape.add(180 * level, traffic["isl"], traffic["osl"])
+            ahead = shape.ahead()
+            known_hit = hit if hit is not None else ours.judges[0].hit
+            ours.predict(tuple(counts.values()), (ahead[0] / 180, *ahead[1:], known_hit))
+        said = original.tick(at, engines, counts, traffic)
+        if fresh:
+            assert said["predicted"] == pytest.approx(ahead)
+            assert said["rates"] == pytest.approx([j.engine.rate(*ahead[1:], j.target_s, j.hit) for j in ours.judges])
+            if load:
+                assert tuple(said["floor"]) == ours.loop.floor
+        theirs = {role: said[SIDES[role]] for role in roles if said[SIDES[role]] is not None}
+        found = ours.decide(at, tuple(engines.values()), tuple(counts.values()), fresh) or {}
+        after = {role: found.get(role, counts[role].ready + counts[role].pending) for role in roles}
+        assert after == {role: theirs.get(role, counts[role].ready + counts[role].pending) for role in roles}, (
+            at,
+            counts,
+            said,
+        )
+        moved += bool(theirs)
+        counts = {role: _later(counts[role], min(after[role], 12), luck) for role in roles}
+    assert moved > 5
 
 
 def test_budget(original: Original) -> None:
