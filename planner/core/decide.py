@@ -18,7 +18,8 @@ from planner.core.memory import remember
 from planner.core.policy import Policy
 from planner.core.proposal import Proposal
 from planner.core.state import PlannerState
-from planner.core.types import Decision, Observation, PoolReading, Reason, Role
+from planner.core.supply import Supply, counted, make_up, planned, told
+from planner.core.types import Adjustment, Decision, Observation, PoolReading, Reason, Role
 
 
 def decide(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Decision, PlannerState]:
@@ -60,31 +61,44 @@ def _conclude(
     hold_s = policy.stabilization_s if policy.law == "slo" else 0.0
     recent = tuple(wish for wish in state.recent if wish[0] > seen.at - hold_s) if hold_s else ()
     allowed, adjustments = constrain(policy, proposal.wanted, [wish for _, wish in recent], proposal.worth)
+    fleet, more = _made_up(policy, state, seen, allowed)
     decision = Decision(
         at=seen.at,
-        replicas=allowed,
+        replicas=fleet,
         wanted=dict(proposal.wanted),
         reason=proposal.reason,
-        adjustments=adjustments,
+        adjustments=(*adjustments, *more),
         forecast=proposal.forecast,
-        expected=proposal.expect(allowed) if proposal.expect else None,
+        expected=proposal.expect(counted(policy, state.supply, seen, fleet)) if proposal.expect else None,
         feasible=not proposal.unreachable,
         corrections=dict(state.corrections),
-        notes=(*proposal.unreachable, *proposal.notes),
+        notes=(*proposal.unreachable, *proposal.notes, *told(policy, state.supply, seen)),
     )
-    return decision, replace(state, asked=allowed, recent=(*recent, (seen.at, dict(proposal.wanted))))
+    state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
+    return decision, replace(state, recent=(*recent, (seen.at, dict(proposal.wanted))))
+
+
+def _made_up(policy: Policy, state: PlannerState, seen: Observation,
+             allowed: Mapping[str, int]) -> tuple[Mapping[str, int], tuple[Adjustment, ...]]:  # fmt: skip
+    """The allowed fleet with more in place of replicas that do not become ready; other laws are left as they are."""
+    return make_up(policy, state.supply, seen, allowed) if policy.law == "slo" else (allowed, ())
 
 
 def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason) -> tuple[Decision, PlannerState]:
     """Keep what was asked for, not what is ready: that would cancel what is still starting."""
     asked = {name: reading.requested for name, reading in seen.pools.items()}
-    if reason is Reason.HELD_BETWEEN and state.asked is not None:
-        asked = dict(state.asked)
+    between = reason is Reason.HELD_BETWEEN and state.asked is not None
+    if between and state.asked is not None:
+        asked = planned(state.asked, state.made_up)
     wanted = {pool.name: asked.get(pool.name, max(1, pool.min_replicas)) for pool in policy.pools}
     allowed, adjustments = constrain(policy, wanted, [])
+    notes = (*seen.problems, *told(policy, state.supply, seen))
+    fleet, more = _made_up(policy, state, seen, allowed) if between else (allowed, ())
     decision = Decision(
-        seen.at, allowed, wanted, reason, adjustments, corrections=state.corrections, notes=seen.problems
+        seen.at, fleet, wanted, reason, (*adjustments, *more), corrections=state.corrections, notes=notes
     )
+    if between:
+        state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
     return decision, state
 
 
@@ -97,13 +111,13 @@ def _due(policy: Policy, state: PlannerState, at: float) -> bool:
 def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerState:
     """Remember the window: traffic, evidence of speed, start-up times, promises kept and missed."""
     elapsed = seen.at - state.at if state.at is not None else 0.0
-    evidence, startup = dict(state.evidence), dict(state.startup_s)
+    evidence, supply = dict(state.evidence), dict(state.supply)
     context = state.load.context_tokens if state.load else None
     for pool in policy.pools:
         reading = seen.pools.get(pool.name)
         if reading is None:
             continue
-        startup[pool.name] = _smoothed(startup.get(pool.name, pool.startup_s), reading, policy.tuning.startup_gain)
+        supply[pool.name] = supply.get(pool.name, Supply()).learnt(pool, reading, seen.at, policy.tuning)
         if seen.window is not None:
             old = evidence.get(pool.name, Evidence())
             evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
@@ -115,15 +129,9 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         at=seen.at,
         memory=remember(state.memory, seen.window, elapsed, policy.tuning),
         evidence=evidence,
-        startup_s=startup,
+        supply=supply,
         budget=_budget(policy, state.budget, seen),
     )
-
-
-def _smoothed(startup_s: float, reading: PoolReading, gain: float) -> float:
-    for measured in reading.startups_s:
-        startup_s += gain * (measured - startup_s)
-    return startup_s
 
 
 def _budget(policy: Policy, budget: float, seen: Observation) -> float:

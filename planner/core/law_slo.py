@@ -15,6 +15,7 @@ from planner.core.proposal import Proposal
 from planner.core.sizing import slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
+from planner.core.supply import Supply, planned
 from planner.core.tuning import LEAST_OBSERVED, LEAST_RATE, SHORT_TERM_S, Tuning
 from planner.core.types import DemandForecast, Observation, Reason, Role
 from predictors import registry
@@ -28,7 +29,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     state = _learnt(policy, state, seen, predictor, rate)
     if rate is None:
         return None, state
-    horizon_s = max(state.startup_s.get(p.name, p.startup_s) for p in policy.pools) + policy.interval_s
+    horizon_s = max(state.supply.get(p.name, Supply()).startup_s(p) for p in policy.pools) + policy.interval_s
     path = predictor.path(max(1, math.ceil(horizon_s / policy.interval_s - 1e-6)))
     rates = scenarios(path, rate, policy.tuning)
     if sum(rates) <= len(rates) * LEAST_RATE:
@@ -52,10 +53,11 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     The rate of the last few windows counts only as far as it stands above chance; a backlog counts
     as load to be worked off within an interval. ``None`` when the plan still holds.
     """
-    load, asked = state.load, state.asked
+    load = state.load
     now = recent_rate(state.memory, SHORT_TERM_S)
-    if load is None or asked is None or now is None:
+    if load is None or state.asked is None or now is None:
         return None
+    asked = planned(state.asked, state.made_up)
     doubt = policy.tuning.fast_doubt * math.sqrt(load.dispersion_at(now) * now / SHORT_TERM_S)
     sure = max(0.0, now - doubt)
     if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
@@ -65,7 +67,7 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
     urgent = _proposal(policy, state, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
-    return replace(urgent, wanted=wanted) if wanted != dict(asked) else None
+    return replace(urgent, wanted=wanted) if wanted != asked else None
 
 
 def scenarios(path: Sequence[Forecast] | None, rate: float, tuning: Tuning) -> tuple[float, ...]:
@@ -202,7 +204,6 @@ def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: 
     for pool in policy.pools:
         reading, busy = seen.pools.get(pool.name), parts[pool.name].busy(rate)
         if reading is not None and busy > reading.ready:
-            startup_s = state.startup_s.get(pool.name, pool.startup_s)
-            help_in_s = max(0.0, startup_s - max(reading.starting_s, default=0.0))
+            help_in_s = state.supply.get(pool.name, Supply()).help_in_s(pool, reading, policy.tuning)
             grows = max(grows, rate * (1.0 - reading.ready / busy) * help_in_s)
     return (backlog + grows) / policy.interval_s

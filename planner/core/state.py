@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from planner.core.correction import Evidence
 from planner.core.load import Load
 from planner.core.memory import Memory
+from planner.core.supply import Supply
 from predictors.api import Predictor
 
 
@@ -34,7 +35,8 @@ class PlannerState:
     memory: Memory = field(default_factory=Memory)
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     corrections: Mapping[str, float] = field(default_factory=dict)
-    startup_s: Mapping[str, float] = field(default_factory=dict)  # measured, smoothed
+    supply: Mapping[str, Supply] = field(default_factory=dict)  # by pool: how replicas come
+    made_up: Mapping[str, int] = field(default_factory=dict)  # part of what was asked: in place of overdue replicas
     predictors: Mapping[str, Predictor] = field(default_factory=dict)  # by series; never changed in place
     budget: float = 0.0  # requests missed beyond the goal's allowance
     price: Price = field(default_factory=Price)

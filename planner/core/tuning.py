@@ -55,8 +55,10 @@ class Tuning:
     burstiness below it."""
     backlog: float = 1.0
     """Share of a backlog that counts as load to be worked off. 0: a backlog is not looked at."""
-    startup_gain: float = 0.3
-    """Weight of one measured start-up in the pool's smoothed start-up time."""
+    patience: float = 2.0
+    """A replica that has been starting for so many times its start-up counts as supply no longer."""
+    made_up: float = 0.5
+    """At most this share of a pool is asked for in place of replicas that others overtook. 0: none is made up for."""
 
 
 LEAST_OBSERVED = 0.5
@@ -65,6 +67,9 @@ SHORT_TERM_S = 15.0
 """The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
 LEAST_RATE = 1e-9
 """Fewer requests per second than this (one in thirty years) are none: smaller numbers vanish when multiplied."""
+
+STARTUPS = 7
+"""A start-up takes what the median of so many took: three that were slow, or quick, do not move it."""
 
 # --- how a fleet behaves
 HANDOVER_S = 0.03

@@ -107,6 +107,7 @@ class Reason(StrEnum):
     GPU_BUDGET = "gpu-budget"
     SHARED_BUDGET = "shared-budget"
     INFEASIBLE = "infeasible-sla"
+    OVERDUE = "overdue-replicas"
     WHAT_IF = "what-if-one-less"
 
 

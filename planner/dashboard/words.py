@@ -23,6 +23,7 @@ RULES = {
     Reason.STEP_DOWN: "no faster down than the policy allows",
     Reason.GPU_BUDGET: "the GPU budget allows no more",
     Reason.SHARED_BUDGET: "the shared budget keeps more promises elsewhere",
+    Reason.OVERDUE: "others do not become ready",
     Reason.WHAT_IF: "one fewer would not have kept the promise",
 }
 NOTICED = 0.03

@@ -26,6 +26,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.STEP_DOWN: "no faster down than this in one step",
     Reason.GPU_BUDGET: "all pools together may not have more GPUs (budget)",
     Reason.SHARED_BUDGET: "the budget is shared, and the rest of it keeps more promises elsewhere",
+    Reason.OVERDUE: "others do not become ready",
     Reason.WHAT_IF: "the rest would not have kept the promise with the whole load",
 }
 """What every reason means."""
