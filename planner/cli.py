@@ -17,6 +17,7 @@ import click
 COMMANDS = {
     "simulate": "Run a policy on traffic through a simulated fleet and see which promises it keeps.",
     "compare": "Run several policies on the same traffic, in one table.",
+    "fleet": "Several models under one GPU budget: what each way to share it keeps.",
     "run": "Steer a real stack: read Prometheus, decide, scale, show what and why.",
     "demo": "Watch all of it on this machine: a real stack under load, workers added and removed.",
     "size": "How many workers for this load and this promise?",

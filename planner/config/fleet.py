@@ -60,9 +60,9 @@ def models(fleet: FleetSettings, folder: Path) -> dict[str, Model]:
         if fleet.seed is not None:
             raw["seed"] = fleet.seed + number
         try:
-            found[name] = Model(nested(SimulateSettings, raw, folder), float(priority))
+            found[name] = Model(nested(SimulateSettings, raw, folder, f"models.{name}"), float(priority))
         except ConfigError as problem:
-            problems += [f"models.{name}: {text}" for text in problem.problems]
+            problems += problem.problems
     if problems:
         raise ConfigError(problems)
     return found

@@ -69,16 +69,16 @@ def load(model: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     raw = _read(file) if file else {}
     for path, value in flags.items():
         _put(raw, path, value)
-    return _Reader(model, raw, file, frozenset(flags)).settings()
+    return _Reader(model, raw, str(file) if file else None, frozenset(flags)).settings()
 
 
-def nested(model: type[S], raw: Mapping[str, Any], folder: Path) -> S:
-    """The settings of one part of a file that lies in ``folder``.
+def nested(model: type[S], raw: Mapping[str, Any], folder: Path, place: str) -> S:
+    """The settings of one part, called ``place``, of a file that lies in ``folder``.
 
     Raises:
-        ConfigError: everything that is wrong, each with its place inside the part.
+        ConfigError: everything that is wrong, each with its place.
     """
-    return _Reader(model, _located(copy.deepcopy(dict(raw)), folder), None, frozenset()).settings()
+    return _Reader(model, _located(copy.deepcopy(dict(raw)), folder), place, frozenset()).settings()
 
 
 @dataclass
@@ -87,7 +87,7 @@ class _Reader(Generic[S]):
 
     model: type[S]
     raw: dict[str, Any]
-    file: Path | None
+    place: str | None  # the file, or a part of it
     flags: frozenset[str]  # paths of the values that came from flags
     problems: list[str] = field(default_factory=list)
 
@@ -130,8 +130,9 @@ class _Reader(Generic[S]):
         """``text`` with the flag or the place in the file that it is about in front."""
         flag = next((s.flag for s in settings(self.model) if f"{path}.".startswith(f"{s.path}.")), None)
         from_flag = any(f"{path}.".startswith(f"{given}.") for given in self.flags)
-        place = flag if from_flag and flag else f"{self.file}: {path}" if self.file and not from_flag else flag or path
-        return f"{place}: {text}"
+        if self.place and not from_flag:
+            return f"{self.place}: {path}: {text}"
+        return f"{flag or path}: {text}"
 
     def _mended(self, bad: Iterable[str]) -> S | None:
         """The settings without what is wrong in them, so that the rest can be held against each other."""

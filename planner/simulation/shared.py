@@ -19,15 +19,23 @@ from planner.simulation.simulate import GRACE_S, Progress, World
 
 
 def equal(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
-    """The same for everybody, used or not: a quota per team."""
-    return {name: inside(claim, budget / len(claims)) for name, claim in claims.items()}
+    """The same for everybody, used or not: a quota per team. Who needs more than that to serve at all has that."""
+    least = {name: claim.cost(claim.least) for name, claim in claims.items()}
+    larger: set[str] = set()
+    while True:
+        quota = (budget - sum(least[name] for name in larger)) / max(1, len(claims) - len(larger))
+        more = {name for name in claims if least[name] > quota} - larger
+        if not more:
+            return {name: inside(claim, max(quota, least[name])) for name, claim in claims.items()}
+        larger |= more
 
 
 def proportional(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
-    """In proportion to what each wants."""
-    wanted = {name: claim.cost(claim.wanted) for name, claim in claims.items()}
-    scale = min(1.0, budget / max(sum(wanted.values()), 1e-9))
-    return {name: inside(claim, scale * wanted[name]) for name, claim in claims.items()}
+    """In proportion to what each wants above its smallest fleet."""
+    least = {name: claim.cost(claim.least) for name, claim in claims.items()}
+    over = {name: claim.cost(claim.wanted) - least[name] for name, claim in claims.items()}
+    scale = min(1.0, max(0.0, budget - sum(least.values())) / max(sum(over.values()), 1e-9))
+    return {name: inside(claim, least[name] + scale * over[name]) for name, claim in claims.items()}
 
 
 def first_come(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
@@ -75,20 +83,6 @@ class Shares:
     cost: float  # of those GPU-hours, by each pool's cost
     budget: SharedBudget
     most: float  # of the budget asked for at any moment, in its unit
-
-    def to_json(self) -> dict[str, object]:
-        """The row as ``fleet --json`` prints it."""
-        return {
-            "split": self.split,
-            "attainment": self.attainment,
-            "gpu_hours": self.gpu_hours,
-            "cost": self.cost,
-            "budget": {"limit": self.budget.limit, "unit": "cost per hour" if self.budget.in_cost else "GPUs"},
-            "most_asked": self.most,
-            "models": {
-                name: {"priority": self.priorities[name], **summary.to_json()} for name, summary in self.models.items()
-            },
-        }
 
 
 @dataclass(frozen=True, slots=True)
