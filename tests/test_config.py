@@ -47,6 +47,22 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert found.seed == 7
 
 
+def test_stretches_of_time_are_read_as_they_are_written(tmp_path: Path) -> None:
+    in_file = load(SimulateSettings, written(tmp_path, plant={"shortages": ["20m-50m", "1h-90m"]}), {})
+    by_flag = load(SimulateSettings, written(tmp_path), {"plant.shortages": "20m-50m, 1h-90m"})
+
+    assert in_file.plant.shortages == by_flag.plant.shortages == ((1200.0, 3000.0), (3600.0, 5400.0))
+
+
+def test_supply_that_makes_no_sense_is_told_at_once(tmp_path: Path) -> None:
+    plant = {"shortages": ["50m-20m"], "hangs": 1, "slow_starts": 2, "slow_factor": 0.5, "gpus": 0}
+    found = problems(written(tmp_path, plant=plant))
+
+    assert [line.split(": ")[1] for line in found] == [f"plant.{name}" for name in (
+        "hangs", "slow_starts", "slow_factor", "shortages", "gpus")]  # fmt: skip
+    assert "'50m-20m' ends before it begins" in found[3]
+
+
 def test_flags_alone_are_enough() -> None:
     given = {"profile": "p", "traffic.source": "t", "sla.ttft": "1s", "sla.itl": "20ms"}
 
