@@ -6,12 +6,27 @@ those of the original, imported when used.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 ENOUGH = 5
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """One thread (these matrices are tiny), and nothing of what the libraries say about each other."""
+    from threadpoolctl import threadpool_limits
+
+    for noisy in ("cmdstanpy", "prophet"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Forecaster(Protocol):
@@ -55,7 +70,8 @@ class Arima(Constant):
         if len(set(self.values)) == 1:
             return self.values[0]
         try:
-            return self._forecast()
+            with _quiet():
+                return self._forecast()
         except (ArithmeticError, ValueError, IndexError, RuntimeError):
             return self.values[-1]
         finally:
@@ -140,6 +156,10 @@ class Prophet(Constant):
         """Prophet's yhat, never negative."""
         if len(self.values) < ENOUGH:
             return Constant.ahead(self)
+        with _quiet():
+            return self._forecast()
+
+    def _forecast(self) -> float:
         import pandas as pd
         import prophet
 
@@ -147,7 +167,7 @@ class Prophet(Constant):
         when = pd.Timestamp("2024-01-01") + pd.to_timedelta(
             [self.interval_s * (first + k) for k in range(len(self.values) + 1)], unit="s"
         )
-        model = prophet.Prophet().fit(pd.DataFrame({"ds": when[:-1], "y": self.values}))
+        model = prophet.Prophet(uncertainty_samples=0).fit(pd.DataFrame({"ds": when[:-1], "y": self.values}))
         return max(0.0, float(model.predict(pd.DataFrame({"ds": when[-1:]}))["yhat"].iloc[0]))
 
 
