@@ -12,7 +12,9 @@ requested when there was none.
 
 What stands for what: ``WorkerReading`` for the replica's gauges (``kv_usage`` for ``vllm:kv_cache_usage_perc``,
 ``waiting`` for ``vllm:num_requests_waiting``), the pool's profile for the size of the KV cache, the front door's means
-for the engines' mean prompt and output lengths. The queue of llm-d's scheduler is empty: here requests wait at workers.
+for the engines' mean prompt and output lengths. The plant's prefill workers take one prompt at a time, an engine a
+batch of them: what fits into a batch counts as in the cache, not as waiting. The queue of llm-d's scheduler is empty:
+here requests wait at workers.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from planner.core.policy import Pool
-from planner.core.types import Decision, Observation, PoolReading, Reason, Role
+from planner.core.types import Decision, Observation, PoolReading, Reason, Role, WorkerReading
 from planner.ports import Decider
 from planner.simulation.peers.answer import answer
 from planner.simulation.peers.api import Peer, Site
 
 ENGINE_S = 60.0
 SYNC_S = 15.0
+BATCH_TOKENS = 8192.0
+"""Prompt tokens of one step, vLLM's argument where none is given."""
 LEARNT = 10
 """Observed compute-bound capacities that are averaged."""
 
@@ -147,6 +151,15 @@ class Hpa:
         return after
 
 
+def _look(worker: WorkerReading, pool: Pool) -> Peak:
+    if pool.role is not Role.PREFILL or not worker.waiting:
+        return Peak(max(worker.kv_usage, worker.prompt_tokens / pool.profile.max_kv_tokens), worker.waiting)
+    together = max(0.0, min(worker.waiting_tokens, BATCH_TOKENS - worker.prompt_tokens))
+    share = together / worker.waiting_tokens if worker.waiting_tokens else 0.0
+    usage = max(worker.kv_usage, (worker.prompt_tokens + together) / pool.profile.max_kv_tokens)
+    return Peak(usage, worker.waiting * (1.0 - share))
+
+
 Judge = Callable[[Pool, PoolReading, tuple[Peak, ...], float, float, int], int]
 """(pool, reading, peaks, mean ISL, mean OSL, replicas it published last) → replicas to publish."""
 
@@ -187,8 +200,8 @@ class Wva:
             isl, osl = window.input_tokens.mean, window.output_tokens.mean
             self.lengths = (isl if isl is not None else self.lengths[0], osl if osl is not None else self.lengths[1])
         for name, reading in seen.pools.items():
-            cache = next(pool.profile.max_kv_tokens for pool in self.site.pools if pool.name == name)
-            now = {w.name: Peak(max(w.kv_usage, w.prompt_tokens / cache), w.waiting) for w in reading.workers}
+            pool = next(pool for pool in self.site.pools if pool.name == name)
+            now = {w.name: _look(w, pool) for w in reading.workers}
             kept = self.looks.setdefault(name, {})
             for gone in set(kept) - set(now):
                 del kept[gone]
@@ -259,8 +272,8 @@ V2 = Peer(
         "queue_threshold": 5.0,
         "up_threshold": 0.85,
         "down_boundary": 0.70,
-        "max_batched_tokens": 8192.0,  # vLLM's arguments where none are given
-        "max_sequences": 256.0,
+        "max_batched_tokens": BATCH_TOKENS,
+        "max_sequences": 256.0,  # also vLLM's
         **_CHART,
     },
     searched={

@@ -52,7 +52,7 @@ def seen(at: float, pools: Mapping[str, PoolReading], window: Window | None = No
 
 
 def over_and_idle(peer: Peer, pools: Sequence[str] = ("prefill", "decode"), high: float = 50.0,
-                  knobs: Mapping[str, float] | None = None, minutes: tuple[int, int] = (5, 10)) -> Run:  # fmt: skip
+                  knobs: Mapping[str, float] | None = None, minutes: tuple[int, int] = (4, 26)) -> Run:  # fmt: skip
     """A real, short simulation: too much for one replica each, then nearly nothing."""
     rates = [high] * minutes[0] + [0.5] * minutes[1]
     world = worlds.world(rates, pools, startup_s=30.0, scrape_s=peer.tick_s)
