@@ -12,7 +12,7 @@ from planner.core.load import Lengths, Load, fixed_length, lengths_of, load_of
 from planner.core.memory import Mix, dispersion, recent_rate, turn_page
 from planner.core.policy import Policy
 from planner.core.proposal import Proposal
-from planner.core.sizing import slo
+from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
 from planner.core.supply import Supply, planned
@@ -115,6 +115,7 @@ def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: P
             measured,
         )
         for pool in policy.pools
+        if pool.role is Role.DECODE or len(mix.groups(policy.pools)) == len(policy.pools)
     }
     carried = {name: Evidence(last_running=e.last_running) for name, e in state.evidence.items()}
     return replace(
@@ -138,7 +139,7 @@ def _load(policy: Policy, state: PlannerState, rates: tuple[float, ...], rate: f
 
 def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load) -> PlannerState:
     """Average today's shadow price of the goal into the price of a promise."""
-    now = slo.shadow_price(policy.pools, parts, load, 1.0 - policy.sla.goal)
+    now = slo.shadow_price(mix.leads(policy.pools), parts, load, 1.0 - policy.sla.goal)
     if now is None:
         return state
     keep = 1.0 - policy.interval_s / policy.tuning.price_memory_s
@@ -154,18 +155,18 @@ def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel
     visible = all(pool.role is not Role.AGGREGATED for pool in policy.pools)
     urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, policy.tuning, visible)
     price = math.exp((state.price.log or 0.0) + urgent)
-    cap = policy.tuning.miss_cap * share * math.exp(-min(0.0, urgent)) / len(policy.pools)
+    cap = policy.tuning.miss_cap * share * math.exp(-min(0.0, urgent)) / len(mix.leads(policy.pools))
     if policy.tuning.joint:
-        wanted = slo.at_price(policy.pools, parts, load, price, cap)
+        wanted = mix.at_price(policy.pools, parts, load, policy.sla.goal, price, cap, state.asked or {})
     else:
         wanted = slo.within_share(policy.pools, parts, load, share)
-    unreachable = slo.unreachable(parts)
+    unreachable = mix.unreachable(policy.pools, parts)
     return Proposal(
         wanted=wanted,
         reason=Reason.INFEASIBLE if unreachable else reason,
         forecast=forecast,
-        expect=lambda fleet: slo.expect(policy.pools, parts, load, fleet),
-        worth=lambda name, n: slo.missed_per_s(parts[name], load, float(n)),
+        expect=lambda fleet: mix.expect(policy.pools, parts, load, fleet),
+        worth=lambda name, n: mix.missed_per_s(policy.pools, parts, load, {**wanted, name: n}, name),
         unreachable=unreachable,
     )
 
@@ -201,9 +202,14 @@ def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: 
     if backlog <= 0:
         return 0.0
     grows = 0.0
-    for pool in policy.pools:
-        reading, busy = seen.pools.get(pool.name), parts[pool.name].busy(rate)
-        if reading is not None and busy > reading.ready:
-            help_in_s = state.supply.get(pool.name, Supply()).help_in_s(pool, reading, policy.tuning)
-            grows = max(grows, rate * (1.0 - reading.ready / busy) * help_in_s)
+    for group in mix.groups([pool for pool in policy.pools if pool.name in seen.pools]):
+        readings = [seen.pools[pool.name] for pool in group]
+        serving = {pool.name: reading.ready for pool, reading in zip(group, readings, strict=True)}
+        ((slow, ready),) = mix.equivalent(group, parts, serving).items()
+        busy = parts[slow].busy(rate)
+        if busy > ready:
+            helps = (state.supply.get(pool.name, Supply()).help_in_s(pool, reading, policy.tuning)
+                     for pool, reading in zip(group, readings, strict=True))  # fmt: skip
+            help_in_s = max(helps)
+            grows = max(grows, rate * (1.0 - ready / busy) * help_in_s)
     return (backlog + grows) / policy.interval_s

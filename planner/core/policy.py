@@ -57,6 +57,11 @@ class Pool:
                 f"pool {self.name}: min_replicas ({self.min_replicas}) exceeds max_replicas ({self.max_replicas})"
             )
 
+    @property
+    def price(self) -> float:
+        """Cost of one replica per hour."""
+        return self.gpus * self.cost
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -36,7 +36,7 @@ class SharedBudget:
 
     def price(self, policy: Policy) -> dict[str, float]:
         """Price of one replica of every pool, in the unit of the limit."""
-        return {pool.name: pool.gpus * (pool.cost if self.in_cost else 1.0) for pool in policy.pools}
+        return {pool.name: pool.price if self.in_cost else float(pool.gpus) for pool in policy.pools}
 
     def check(self, policies: Mapping[str, Policy]) -> None:
         """Refuse a limit below what all need to serve at all.

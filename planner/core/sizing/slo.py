@@ -52,7 +52,7 @@ def within_share(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: 
 
 def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, price: float,
              cap: float) -> dict[str, int]:  # fmt: skip
-    """Replicas while one more is worth it at ``price`` GPU-seconds per missed request.
+    """Replicas while one more is worth it at ``price`` GPU-seconds (times what a GPU costs) per missed request.
 
     Never fewer than what keeps expected misses of each pool within ``cap``.
     """
@@ -61,14 +61,14 @@ def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load
         model = parts[pool.name]
         n = smallest(model, load, cap)
         missed, fewer = missed_per_s(model, load, float(n)), missed_per_s(model, load, float(n + 1))
-        while n < MOST and (missed - fewer) * price > pool.gpus:
+        while n < MOST and (missed - fewer) * price > pool.price:
             n, missed, fewer = n + 1, fewer, missed_per_s(model, load, float(n + 2))
         fleet[pool.name] = n
     return fleet
 
 
 def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> float | None:
-    """GPU-seconds that one more kept request would cost where misses are just ``share``.
+    """GPU-seconds, times what a GPU costs, that one more kept request would take where misses are just ``share``.
 
     Geometric mean over the pools; ``None`` without load, or where all misses end within a fraction of a
     replica. A derivative at a fractional number of replicas, so that rounding does not make it jump.
@@ -82,7 +82,7 @@ def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: 
         step = max(0.02 * n, 1e-3)
         saved = (missed_per_s(model, load, n - 0.5 * step) - missed_per_s(model, load, n + 0.5 * step)) / step
         if saved > 0:
-            logs.append(math.log(pool.gpus / saved))
+            logs.append(math.log(pool.price / saved))
     return math.exp(sum(logs) / len(logs)) if logs else None
 
 
@@ -117,7 +117,7 @@ def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
     return missed / len(load.rates)
 
 
-def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, int]) -> Expected:
+def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, float]) -> Expected:
     """TTFT, ITL and attainment the model expects of ``fleet`` under ``load``."""
     rate = load.mean_rate
     if rate <= tuning.LEAST_RATE:
