@@ -7,7 +7,7 @@ brought under the common limit, and every number that moves says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.core import allocation
@@ -15,8 +15,8 @@ from planner.core.allocation import Claim, Fleet
 from planner.core.load import Load
 from planner.core.memory import recent_rate
 from planner.core.planner import Planner
-from planner.core.policy import Policy
-from planner.core.sizing import slo
+from planner.core.policy import Policy, Pool
+from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState
 from planner.core.types import Adjustment, Decision, Observation, Reason
@@ -120,7 +120,7 @@ class SharedPlanner:
         state, policy, expected = planner.state, planner.policy, decision.expected
         if expected is not None and state.load is not None:
             parts = slo.models(policy.pools, policy.sla, state.load, state.corrections)
-            expected = slo.expect(policy.pools, parts, state.load, given)
+            expected = mix.expect(policy.pools, parts, state.load, given)
         return replace(decision, replicas=given, adjustments=(*decision.adjustments, *moved), expected=expected)
 
 
@@ -136,28 +136,28 @@ def kept_by(policy: Policy, state: PlannerState, wish: Fleet) -> Callable[[Fleet
     load = state.load
     fresh = min(1.0, now / load.mean_rate)
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
-    return _Kept(parts, load, fresh)
+    return _Kept(policy.pools, parts, load, fresh)
 
 
 class _Kept:
     """Kept requests per second by fleet; a pool's misses are computed once for every number of replicas."""
 
-    def __init__(self, parts: Mapping[str, PoolModel], load: Load, share: float) -> None:
-        self._parts, self._load, self._share = parts, load, share
-        self._missed: dict[tuple[str, int], tuple[float, ...]] = {}
+    def __init__(self, pools: Sequence[Pool], parts: Mapping[str, PoolModel], load: Load, share: float) -> None:
+        self._pools, self._parts, self._load, self._share = pools, parts, load, share
+        self._missed: dict[tuple[str, float], tuple[float, ...]] = {}
 
     def __call__(self, fleet: Fleet) -> float:
-        pools = [self._misses(pool, n) for pool, n in fleet.items()]
+        pools = [self._misses(pool, n) for pool, n in mix.equivalent(self._pools, self._parts, fleet).items()]
         kept = 0.0
         for place, rate in enumerate(self._load.rates):
             kept += rate * max(0.0, 1.0 - sum(missed[place] for missed in pools))
         return self._share * kept / len(self._load.rates)
 
-    def _misses(self, pool: str, n: int) -> tuple[float, ...]:
+    def _misses(self, pool: str, n: float) -> tuple[float, ...]:
         """Share of requests that the pool lets down, at each of the equally likely rates."""
         if (pool, n) not in self._missed:
             model = self._parts[pool]
-            self._missed[pool, n] = tuple(model.miss(float(n), rate) if n > 0 else 1.0 for rate in self._load.rates)
+            self._missed[pool, n] = tuple(model.miss(n, rate) if n > 0 else 1.0 for rate in self._load.rates)
         return self._missed[pool, n]
 
 
