@@ -24,7 +24,7 @@ inlined = njit(cache=True, _nrt=False, forceinline=True)
 # rows of ``State.hist``: bucket edges of each signal, and below them (+ SIGNALS) the counts
 TTFT, ITL, ISL, OSL, DURATION = range(5)
 SIGNALS, BUCKETS = 5, 24
-LIVE_ROWS = 2  # row of ``State.rows`` that lists batch workers that serve or drain; rows 0 and 1: who serves, by pool
+LIVE_ROWS = 2  # row of ``State.rows`` that lists batch workers that serve or drain; rows 0 and 1: who serves, by stage
 # worker status
 FREE, SERVING, DRAINING, GONE = range(4)
 # columns of ``State.gi`` (counters and cursors of the whole plant)
@@ -35,35 +35,34 @@ GI = 18
 # columns of ``State.gf``
 NOW, CACHED, GENERATED, TTFT_SUM, ITL_SUM, ISL_SUM, OSL_SUM, DURATION_SUM = range(8)
 GF = 8
-# columns of the parameter vector
-BASE, PER_SEQUENCE, PER_TOKEN, DECODE_SCALE, KV_CAPACITY, MAX_SEQUENCES, TRANSFER_BASE, TRANSFER_PER_TOKEN, CHUNK, \
-    PREFILL_SCALE, TABLE_STEP, QUADRATIC, ROUTER, OVERLAP, BLOCK, CACHE_BLOCKS, TIMEOUT, RETRIES, BACKOFF, MIGRATE, \
-    AGGREGATED, PER_PROMPT_TOKEN, TOGETHER = range(23)  # fmt: skip
-PARAMETERS = 23
+# columns of the parameter vector of the whole plant; what differs by pool is in the worker's own record
+TRANSFER_BASE, TRANSFER_PER_TOKEN, ROUTER, OVERLAP, BLOCK, TIMEOUT, RETRIES, BACKOFF, MIGRATE, AGGREGATED = range(10)
+PARAMETERS = 10
+TABLE_TOKENS = 32
+"""Grid of the prefill tables: a look-up instead of a search, linear in between."""
 ROUND_ROBIN, LEAST_LOADED, KV_AWARE = range(3)
 JOIN, CANCEL, RETRY = range(3)  # kinds of entries in the join heap
 NOBODY = -1
 
 
 @inlined
-def prefill_s(p, table, tokens, cached):
+def _prefill_s(s, w, tokens, cached):
     """Seconds to prefill ``tokens`` of which the first ``cached`` are in the cache: T(L) − T(c) + T(0)."""
-    whole = _table(p, table, tokens)
+    whole = _table(s, w, tokens)
     if cached > 0:
-        whole += table[0] - _table(p, table, cached)
-    return p[PREFILL_SCALE] * whole
+        whole += s.table[s.wk[w].table] - _table(s, w, cached)
+    return s.wk[w].prefill_scale * whole
 
 
 @inlined
-def _table(p, table, tokens):
-    place = tokens / p[TABLE_STEP]
-    i = int(place)
-    last = len(table) - 1
+def _table(s, w, tokens):
+    place = tokens / TABLE_TOKENS
+    i, last, first = int(place), s.wk[w].table_last, s.wk[w].table
     if i >= last:
-        beyond = (place - last) * p[TABLE_STEP]
-        slope = (table[last] - table[last - 1]) / p[TABLE_STEP]
-        return table[last] + beyond * (slope + p[QUADRATIC] * beyond)
-    return table[i] + (table[i + 1] - table[i]) * (place - i)
+        beyond, end = (place - last) * TABLE_TOKENS, first + last
+        slope = (s.table[end] - s.table[end - 1]) / TABLE_TOKENS
+        return s.table[end] + beyond * (slope + s.wk[w].curvature * beyond)
+    return s.table[first + i] + (s.table[first + i + 1] - s.table[first + i]) * (place - i)
 
 
 # ---------------------------------------------------------------- heap of joins, by time
@@ -254,25 +253,25 @@ def _lose(s, request):
 
 
 @inlined
-def _step_s(s, p, w):
+def _step_s(s, w):
     """Seconds of the next step of worker ``w`` as it is now."""
     n = s.wk[w].n
     extra = s.wk[w].extra
     if n == 0:
         return extra
-    return p[DECODE_SCALE] * (p[BASE] + p[PER_SEQUENCE] * n + p[PER_TOKEN] * s.wk[w].kv) + extra
+    return s.wk[w].decode_scale * (s.wk[w].base + s.wk[w].per_sequence * n + s.wk[w].per_token * s.wk[w].kv) + extra
 
 
 @inlined
-def _sync(s, p, w, at):
+def _sync(s, w, at):
     """Let worker ``w`` step on to ``at``; nothing joins or leaves on the way."""
     elapsed = at - s.wk[w].t
     s.wk[w].t = at
     n = s.wk[w].n
     if elapsed <= 0.0 or (n == 0 and s.wk[w].phase_count == 0):
         return
-    first = _step_s(s, p, w)
-    growth = p[DECODE_SCALE] * p[PER_TOKEN] * n
+    first = _step_s(s, w)
+    growth = s.wk[w].decode_scale * s.wk[w].per_token * n
     steps = 2.0 * elapsed / (first + np.sqrt(first * first + 2.0 * growth * elapsed))
     _stepped(s, w, steps, elapsed)
 
@@ -297,7 +296,7 @@ def _stepped(s, w, steps, elapsed):
 
 
 @inlined
-def _plan(s, p, w):
+def _plan(s, w):
     """When the next event of worker ``w`` is due."""
     n, phase = s.wk[w].n, s.wk[w].phase_count
     if n == 0 and phase == 0:
@@ -306,11 +305,11 @@ def _plan(s, p, w):
     target = np.inf
     if n > 0:
         target = s.seq[w, 0].v
-        target = min(target, s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n))
+        target = min(target, s.wk[w].v + max(0.0, (s.wk[w].capacity - s.wk[w].reserved - s.wk[w].kv) / n))
     target = min(target, s.wk[w].phase_end)
     steps = max(0.0, target - s.wk[w].v)
-    growth = p[DECODE_SCALE] * p[PER_TOKEN] * n
-    s.wk[w].next = s.wk[w].t + steps * (_step_s(s, p, w) + 0.5 * growth * steps)
+    growth = s.wk[w].decode_scale * s.wk[w].per_token * n
+    s.wk[w].next = s.wk[w].t + steps * (_step_s(s, w) + 0.5 * growth * steps)
 
 
 @inlined
@@ -330,7 +329,7 @@ def _fits(s, p, w, at):
     while s.wk[w].waiting > 0:
         request = s.wk[w].head
         context = _context(s, request)
-        if context + 1 > p[KV_CAPACITY]:
+        if context + 1 > s.wk[w].capacity:
             _unqueue(s, w, context)
             _lose(s, request)
             continue
@@ -343,8 +342,8 @@ def _fits(s, p, w, at):
             _unqueue(s, w, context)
             _give_up(s, p, request, at)
             continue
-        room = s.wk[w].kv + s.wk[w].reserved + context + 1 <= p[KV_CAPACITY]
-        return room and s.wk[w].n + s.wk[w].phase_count < p[MAX_SEQUENCES]
+        room = s.wk[w].kv + s.wk[w].reserved + context + 1 <= s.wk[w].capacity
+        return room and s.wk[w].n + s.wk[w].phase_count < s.wk[w].max_sequences
     return False
 
 
@@ -384,7 +383,7 @@ def _join(s, p, w, request, at):
     s.wk[w].debt += boundary - v + 1.0
     s.gf[GENERATED] += 1.0
     if s.req[request].produced == 0:
-        _count_first_token(s, request, at + (boundary + 1.0 - v) * _step_s(s, p, w))
+        _count_first_token(s, request, at + (boundary + 1.0 - v) * _step_s(s, w))
 
 
 @compiled
@@ -394,11 +393,11 @@ def _begin_phase(s, p, w, at):
     Tokens of decoding sequences count towards what a step takes, as in vLLM. What prefill takes beyond its
     tokens is paid once a step when prompts are taken ``TOGETHER``, else once a prompt.
     """
-    fixed = p[PREFILL_SCALE] * s.table[0]
-    room, starts, seconds = max(1.0, p[CHUNK] - s.wk[w].n), 0, 0.0
+    fixed = s.wk[w].prefill_scale * s.table[s.wk[w].table]
+    room, starts, seconds = max(1.0, s.wk[w].chunk - s.wk[w].n), 0, 0.0
     if s.wk[w].phase_count > 0:
         taken = min(room, s.req[s.wk[w].phase_head].need)
-        seconds += _chunk_s(s, p, s.wk[w].phase_head, taken)
+        seconds += _chunk_s(s, w, s.wk[w].phase_head, taken)
         room -= taken
     while room > 0 and _fits(s, p, w, at) and s.req[s.wk[w].head].need > 0:
         request = s.wk[w].head
@@ -409,22 +408,22 @@ def _begin_phase(s, p, w, at):
         s.wk[w].phase_count += 1
         s.wk[w].reserved += context
         taken = min(room, s.req[request].need)
-        seconds += _chunk_s(s, p, request, taken)
+        seconds += _chunk_s(s, w, request, taken)
         room -= taken
         starts += 1
     if s.wk[w].phase_count == 0:
         s.wk[w].phase_end = np.inf
         return
     s.wk[w].phase_end = s.wk[w].v + 1.0
-    s.wk[w].extra = seconds + fixed * (1 if p[TOGETHER] > 0 else starts)
+    s.wk[w].extra = seconds + fixed * (1 if s.wk[w].together > 0 else starts)
 
 
 @inlined
-def _chunk_s(s, p, request, taken):
+def _chunk_s(s, w, request, taken):
     """Seconds that the next ``taken`` tokens of a prompt add to a step; they count as done from here on."""
     done = _context(s, request) - s.req[request].need
     s.req[request].need -= int(taken)
-    return p[PREFILL_SCALE] * (_table(p, s.table, done + taken) - _table(p, s.table, done))
+    return s.wk[w].prefill_scale * (_table(s, w, done + taken) - _table(s, w, done))
 
 
 @compiled
@@ -444,19 +443,20 @@ def _end_phase(s, p, w, at):
         s.wk[w].reserved -= _context(s, request)
         if _is_prefill(s, p, w):
             moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
+            s.req[request].at_prefill = w
             _push_join(s, at + moved, request, JOIN)
         else:
-            _prefilled(s, p, w, request, at)
+            _prefilled(s, w, request, at)
         request = after
 
 
 @inlined
 def _is_prefill(s, p, w):
-    return p[AGGREGATED] == 0 and s.wk[w].pool == 0
+    return p[AGGREGATED] == 0 and s.wk[w].stage == 0
 
 
 @compiled
-def _prefilled(s, p, w, request, at):
+def _prefilled(s, w, request, at):
     """A prompt has its first token and decodes from here on; a recomputed one goes on where it was."""
     v = s.wk[w].v
     if s.req[request].produced == 0:
@@ -473,7 +473,7 @@ def _prefilled(s, p, w, request, at):
 
 
 @compiled
-def _preempt(s, p, w):
+def _preempt(s, w):
     """The KV cache is full: the sequence that joined last gives its place up and is recomputed later."""
     heap, place = s.seq[w], 0
     for i in range(1, s.wk[w].n):
@@ -501,7 +501,7 @@ def _batch_event(s, p, w, at):
     full = False
     if n > 0:
         target = s.seq[w, 0].v
-        fills = s.wk[w].v + max(0.0, (p[KV_CAPACITY] - s.wk[w].reserved - s.wk[w].kv) / n)
+        fills = s.wk[w].v + max(0.0, (s.wk[w].capacity - s.wk[w].reserved - s.wk[w].kv) / n)
         full = fills < target
         target = min(target, fills)
     if s.wk[w].phase_end < target:
@@ -521,9 +521,9 @@ def _batch_event(s, p, w, at):
     if s.wk[w].phase_end <= s.wk[w].v + 1e-9:
         _end_phase(s, p, w, at)
     if full and s.wk[w].n > 0:
-        _preempt(s, p, w)
+        _preempt(s, w)
     _admit(s, p, w, at)
-    _plan(s, p, w)
+    _plan(s, w)
     if s.wk[w].status == DRAINING:
         _end_if_done(s, w, at)
 
@@ -541,7 +541,7 @@ def _end_if_done(s, w, at):
 @compiled
 def _hit_tokens(s, p, w, request):
     """Prompt tokens of ``request`` that worker ``w`` has cached; the last token is always computed."""
-    if p[CACHE_BLOCKS] <= 0:
+    if s.wk[w].cache_blocks <= 0:
         return 0
     found = 0
     for i in range(s.block_starts[request], s.block_starts[request + 1]):
@@ -552,9 +552,9 @@ def _hit_tokens(s, p, w, request):
 
 
 @compiled
-def _remember_blocks(s, p, w, request):
+def _remember_blocks(s, w, request):
     """Touch the request's blocks in the worker's cache; the least recently used make room."""
-    if p[CACHE_BLOCKS] <= 0:
+    if s.wk[w].cache_blocks <= 0:
         return
     size = s.cache_queue.shape[1]
     for i in range(s.block_starts[request], s.block_starts[request + 1]):
@@ -568,7 +568,7 @@ def _remember_blocks(s, p, w, request):
         place = (s.wk[w].q_head + s.wk[w].q_count) % size
         s.cache_queue[w, place, 0], s.cache_queue[w, place, 1] = block, s.wk[w].stamp
         s.wk[w].q_count += 1
-        while s.wk[w].cache_used > p[CACHE_BLOCKS]:
+        while s.wk[w].cache_used > s.wk[w].cache_blocks:
             block, stamp = s.cache_queue[w, s.wk[w].q_head, 0], s.cache_queue[w, s.wk[w].q_head, 1]
             s.wk[w].q_head = (s.wk[w].q_head + 1) % size
             s.wk[w].q_count -= 1
@@ -605,32 +605,34 @@ def _pick_prefill(s, p, request, at):
     for k in range(count):
         w = s.rows[0, k]
         work = float(s.wk[w].waiting_tokens + s.wk[w].reserved)
-        if p[TOGETHER] == 0:
-            work = max(0.0, s.wk[w].free_at - at) / p[PER_PROMPT_TOKEN]
+        if s.wk[w].together == 0:
+            work = max(0.0, s.wk[w].free_at - at) / s.wk[w].per_prompt_token
         if p[ROUTER] == KV_AWARE:
             work += s.req[request].isl - _hit_tokens(s, p, w, request)
+            work *= s.wk[w].prompt_weight
         if work < least:
             best, least = w, work
     return best
 
 
 @inlined
-def _pick_batch(s, p, pool, request):
+def _pick_batch(s, p, stage, request):
     """The batch worker for a request, or ``NOBODY``."""
-    count = s.gi[SERVING_FIRST + pool]
+    count = s.gi[SERVING_FIRST + stage]
     if count == 0:
         return NOBODY
     if p[ROUTER] == ROUND_ROBIN:
         s.gi[ROBIN_SECOND] += 1
-        return s.rows[pool, s.gi[ROBIN_SECOND] % count]
+        return s.rows[stage, s.gi[ROBIN_SECOND] % count]
     best, least = NOBODY, np.inf
     for k in range(count):
-        w = s.rows[pool, k]
+        w = s.rows[stage, k]
         if p[ROUTER] == KV_AWARE:
             pending = s.wk[w].waiting_tokens + s.wk[w].reserved
-            cost = s.wk[w].held + pending  # blocks it was given
+            cost = s.wk[w].kv_weight * (s.wk[w].held + pending)  # blocks it was given
             if p[AGGREGATED] > 0:
-                cost += p[OVERLAP] * (s.req[request].isl - _hit_tokens(s, p, w, request) + pending)
+                prompts = s.req[request].isl - _hit_tokens(s, p, w, request) + pending
+                cost += p[OVERLAP] * s.wk[w].prompt_weight * prompts
         else:
             cost = float(s.wk[w].n + s.wk[w].waiting + s.wk[w].phase_count)
             cost += 1e-9 * (s.wk[w].held + s.wk[w].waiting_tokens)
@@ -651,19 +653,19 @@ def _arrive(s, p, request, at):
     if w == NOBODY:
         _door_back(s, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_FIRST_COUNT, request)
         return
-    if p[TOGETHER] > 0:
+    if s.wk[w].together > 0:
         _hand_over(s, p, w, request, at)
         return
     start = max(at, s.wk[w].free_at)
     s.req[request].hit = _hit_tokens(s, p, w, request)
-    service = prefill_s(p, s.table, s.req[request].isl, s.req[request].hit)
+    service = _prefill_s(s, w, s.req[request].isl, s.req[request].hit)
     moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
     gives_up = s.req[request].arrival + p[TIMEOUT]
     if p[TIMEOUT] > 0 and start + service + moved > gives_up:
         s.wk[w].free_at = max(s.wk[w].free_at, gives_up) if start < gives_up else s.wk[w].free_at  # cut short
         _push_join(s, max(at, gives_up), request, CANCEL)
         return
-    _remember_blocks(s, p, w, request)
+    _remember_blocks(s, w, request)
     s.wk[w].free_at = start + service
     s.req[request].at_prefill = w
     s.req[request].service = service
@@ -671,9 +673,9 @@ def _arrive(s, p, request, at):
 
 
 @inlined
-def _to_batch(s, p, request, at, pool):
+def _to_batch(s, p, request, at, stage):
     """Hand a request to a worker that decodes: after its prefill, or as a whole in aggregated mode."""
-    w = _pick_batch(s, p, pool, request)
+    w = _pick_batch(s, p, stage, request)
     if w == NOBODY:
         _door_back(s, DOOR_SECOND, DOOR_SECOND_TAIL, DOOR_SECOND_COUNT, request)
         return
@@ -686,11 +688,11 @@ def _hand_over(s, p, w, request, at):
     if (p[AGGREGATED] > 0 or _is_prefill(s, p, w)) and s.req[request].produced == 0:
         s.req[request].hit = _hit_tokens(s, p, w, request)
         s.req[request].need = s.req[request].isl - s.req[request].hit
-        _remember_blocks(s, p, w, request)
-    _sync(s, p, w, at)
+        _remember_blocks(s, w, request)
+    _sync(s, w, at)
     _queue_back(s, w, request, _context(s, request))
     _admit(s, p, w, at)
-    _plan(s, p, w)
+    _plan(s, w)
 
 
 @compiled
@@ -752,8 +754,8 @@ def run_until(s, p, until):
     s.gf[NOW] = max(s.gf[NOW], until)
     for k in range(s.gi[LIVE]):
         w = s.rows[LIVE_ROWS, k]
-        _sync(s, p, w, until)
-        _plan(s, p, w)
+        _sync(s, w, until)
+        _plan(s, w)
     return True
 
 
@@ -815,7 +817,7 @@ def kill_prefill(s, p, w):
 def kill_batch(s, p, w, second):
     """A batch worker dies: its sequences are lost, or recomputed by others from what they had said."""
     at = s.gf[NOW]
-    _sync(s, p, w, at)
+    _sync(s, w, at)
     while s.wk[w].n > 0:
         request, joined = s.seq[w, 0].request, s.seq[w, 0].joined
         s.req[request].produced = min(s.req[request].osl - 1, s.req[request].produced + max(1, int(s.wk[w].v - joined)))

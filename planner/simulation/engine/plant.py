@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.simulation.engine import kernel as k
-from planner.simulation.engine.parameters import PlantParameters
+from planner.simulation.engine.parameters import PlantParameters, speeds_of
 from planner.simulation.engine.state import BY_ROW, JOINING, REQUEST, SHARED, State, fresh_rows
 
 SIGNALS = ("ttft", "itl", "input_tokens", "output_tokens", "duration")  # in the kernel's order
@@ -55,8 +55,8 @@ class WorkerGauges:
 class Plant:
     """Requests, workers and a router; ``advance`` lets time pass.
 
-    ``pools`` is ``("prefill", "decode")`` or ``("aggregated",)``. ``buckets`` maps each of ``SIGNALS`` to
-    ascending upper edges, the last one infinite.
+    ``pools`` are names that ``parameters.pool`` knows: of prefill and of decode, or all aggregated. ``buckets``
+    maps each of ``SIGNALS`` to ascending upper edges, the last one infinite.
     """
 
     def __init__(
@@ -70,15 +70,19 @@ class Plant:
         block_ids: NDArray[np.int32] | None = None,
         block_starts: NDArray[np.int64] | None = None,
     ) -> None:
-        if tuple(pools) not in (("prefill", "decode"), ("aggregated",)):
-            raise ValueError(f"pools {tuple(pools)} are neither ('prefill', 'decode') nor ('aggregated',)")
         self.parameters, self.pools = parameters, tuple(pools)
-        self._aggregated = len(pools) == 1
-        self._p = parameters.packed(self._aggregated, block_ids is not None)
+        self._specs = [parameters.pool(name) for name in pools]
+        roles = {spec.role for spec in self._specs}
+        if roles not in ({"prefill", "decode"}, {"aggregated"}):
+            raise ValueError(f"pools {self.pools} do {', '.join(sorted(roles)) or 'nothing'}: needed are prefill and "
+                             "decode, or aggregated alone")  # fmt: skip
+        self._aggregated = roles == {"aggregated"}
+        self._p = parameters.packed(self._aggregated)
+        self._speeds, table = speeds_of(self._specs, 0 if block_ids is None else parameters.block_tokens)
         self._first_arrival = arrivals_s  # a retry moves the request's own
         self._buckets = [len(buckets[name]) for name in SIGNALS]
         self._s = _initial(
-            arrivals_s, input_tokens, output_tokens, parameters, self._p, buckets, block_ids, block_starts
+            arrivals_s, input_tokens, output_tokens, self._speeds, table, buckets, block_ids, block_starts
         )
         self._row_of: dict[int, int] = {}
         self._used = [False] * FIRST_ROWS
@@ -109,13 +113,15 @@ class Plant:
         for number in numbers:
             row = self._free_row()
             worker = self._s.wk[row]
-            worker["status"], worker["pool"] = k.SERVING, index
+            for name in self._speeds.dtype.names or ():
+                worker[name] = self._speeds[index][name]
+            worker["status"] = k.SERVING
             worker["t"] = worker["free_at"] = self.now
             self._row_of[number], self._pool_of[number] = row, index
         self._list_rows()
         while self._s.gi[k.JOIN_COUNT] + self._s.gi[k.DOOR_FIRST_COUNT] + 2 >= len(self._s.joins):
             self._grow_joins()
-        k.open_door(self._s, self._p, self._batch_pool)
+        k.open_door(self._s, self._p, self._second)
         return numbers
 
     def _free_row(self) -> int:
@@ -148,7 +154,7 @@ class Plant:
         if self._is_queue(worker):
             k.kill_prefill(self._s, self._p, row)
         else:
-            k.kill_batch(self._s, self._p, row, self._batch_pool)
+            k.kill_batch(self._s, self._p, row, self._second)
         self._collect()
 
     def ended_s(self, worker: int) -> float | None:
@@ -184,7 +190,7 @@ class Plant:
         rows = len(s.wk)
         running, waiting, tokens = (np.zeros(rows, np.int64) for _ in range(3))
         queued = s.wk["waiting_tokens"].astype(float)
-        if index == 0 and self._one_by_one:
+        if self._one_by_one(index):
             k.prefill_gauges(s, self._p, running, waiting, tokens)
             queued = tokens.astype(float)
             for number, (busy_with, _) in self.prefilling(pool).items():
@@ -192,9 +198,9 @@ class Plant:
         else:
             running[:] = s.wk["n"] + s.wk["phase_count"]
             waiting[:] = s.wk["waiting"]
-            if index == 0:
+            if self._specs[index].role != "decode":
                 tokens[:] = s.wk["waiting_tokens"] + s.wk["reserved"].astype(np.int64)
-        usage = (s.wk["kv"] + s.wk["reserved"]) / self.parameters.kv_capacity_tokens
+        usage = (s.wk["kv"] + s.wk["reserved"]) / self._specs[index].kv_capacity_tokens
         return {
             number: WorkerGauges(
                 int(running[row]),
@@ -211,7 +217,8 @@ class Plant:
 
     def prefilling(self, pool: str) -> dict[int, tuple[float, float]]:
         """Workers that take one prompt at a time: uncached tokens of the one under way, and the seconds it takes."""
-        if self.pools.index(pool) != 0 or not self._one_by_one:
+        index = self.pools.index(pool)
+        if not self._one_by_one(index):
             return {}
         s, p = self._s, self._p
         joins = s.joins[: int(s.gi[k.JOIN_COUNT])]
@@ -220,9 +227,8 @@ class Plant:
         done = joins["at"] - p[k.TRANSFER_BASE] - p[k.TRANSFER_PER_TOKEN] * prompts["isl"]
         under_way = prompts[(done > self.now) & (done - prompts["service"] <= self.now)]
         by_row = {int(one["at_prefill"]): (float(one["isl"] - one["hit"]), float(one["service"])) for one in under_way}
-        return {
-            number: by_row[row] for number, row in self._row_of.items() if self._pool_of[number] == 0 and row in by_row
-        }
+        numbers = [(number, row) for number, row in self._row_of.items() if self._pool_of[number] == index]
+        return {number: by_row[row] for number, row in numbers if row in by_row}
 
     def outcomes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """TTFT and mean ITL in seconds by request; NaN where there is none (yet, or ever)."""
@@ -249,25 +255,25 @@ class Plant:
         return twin
 
     @property
-    def _batch_pool(self) -> int:
+    def _second(self) -> int:
+        """The stage that decodes."""
         return 0 if self._aggregated else 1
 
-    @property
-    def _one_by_one(self) -> bool:
+    def _one_by_one(self, index: int) -> bool:
         """Prefill workers take one prompt at a time: no events of their own, all is known at arrival."""
-        return not self._aggregated and not self.parameters.prompts_together
+        return self._specs[index].role == "prefill" and not self._specs[index].prompts_together
 
     def _is_queue(self, worker: int) -> bool:
-        return self._one_by_one and self._pool_of[worker] == 0
+        return self._one_by_one(self._pool_of[worker])
 
     def _list_rows(self) -> None:
-        """Write down who serves (by pool) and which batch workers have events."""
+        """Write down who serves (by stage) and which batch workers have events."""
         s = self._s
         status = s.wk["status"].tolist()
         listed: tuple[list[int], list[int], list[int]] = ([], [], [])
         for number, row in sorted(self._row_of.items()):
             if status[row] == k.SERVING:
-                listed[self._pool_of[number]].append(row)
+                listed[int(s.wk[row]["stage"])].append(row)
             if status[row] in (k.SERVING, k.DRAINING) and not self._is_queue(number):
                 listed[k.LIVE_ROWS].append(row)
         for kind, rows in enumerate(listed):
@@ -312,8 +318,8 @@ def _initial(
     arrivals_s: NDArray[np.float64],
     input_tokens: NDArray[np.int32],
     output_tokens: NDArray[np.int32],
-    parameters: PlantParameters,
-    packed: NDArray[np.float64],
+    speeds: NDArray[np.void],
+    table: NDArray[np.float64],
     buckets: Mapping[str, Sequence[float]],
     block_ids: NDArray[np.int32] | None,
     block_starts: NDArray[np.int64] | None,
@@ -329,7 +335,7 @@ def _initial(
     ids = np.zeros(0, np.int32) if block_ids is None else np.ascontiguousarray(block_ids, np.int32)
     starts = np.zeros(1, np.int64) if block_starts is None else np.ascontiguousarray(block_starts, np.int64)
     blocks = int(ids.max()) + 1 if len(ids) else 0
-    queue = int(4 * min(packed[k.CACHE_BLOCKS], blocks) + 16) if blocks else 0
+    queue = int(4 * min(speeds["cache_blocks"].max(), blocks) + 16) if blocks else 0
     gi = np.zeros(k.GI, np.int64)
     gi[[k.DOOR_FIRST, k.DOOR_FIRST_TAIL, k.DOOR_SECOND, k.DOOR_SECOND_TAIL]] = k.NOBODY
     return State(
@@ -339,8 +345,8 @@ def _initial(
         rows=np.zeros((3, FIRST_ROWS), np.int32),
         gi=gi,
         gf=np.zeros(k.GF),
-        table=parameters.prefill_table(),
+        table=table,
         block_ids=ids,
         block_starts=starts,
-        **fresh_rows(FIRST_ROWS, parameters.max_sequences, blocks, queue),  # type: ignore[arg-type]
+        **fresh_rows(FIRST_ROWS, int(speeds["max_sequences"].max()), blocks, queue),  # type: ignore[arg-type]
     )

@@ -34,8 +34,33 @@ REQUEST = np.dtype(
 
 JOINING = np.dtype([("at", "f8"), ("request", "i4"), ("kind", "i4")])
 SEQUENCE = np.dtype([("v", "f8"), ("joined", "f8"), ("request", "i8")])
+SPEEDS = [
+    ("base", "f8"),  # seconds of a step, and what each sequence and each KV token add
+    ("per_sequence", "f8"),
+    ("per_token", "f8"),
+    ("decode_scale", "f8"),
+    ("prefill_scale", "f8"),
+    ("capacity", "f8"),  # KV tokens
+    ("chunk", "f8"),  # tokens in one step
+    ("curvature", "f8"),  # quadratic term of prefill time beyond the table
+    ("per_prompt_token", "f8"),  # seconds
+    (
+        "prompt_weight",
+        "f8",
+    ),  # of a prompt token and of a KV token to the kv router: 1 in a role's first pool
+    ("kv_weight", "f8"),
+    ("table", "i4"),  # where the prefill times begin in ``State.table``
+    ("table_last", "i4"),  # and how many grid steps they go on
+    ("max_sequences", "i4"),
+    ("cache_blocks", "i4"),
+    ("together", "i4"),
+    ("stage", "i4"),  # 0: prompts come here first; 1: decode
+]
+"""What workers of one pool have in common."""
+
 WORKER = np.dtype(
     [
+        *SPEEDS,
         ("v", "f8"),  # virtual clock: steps done
         ("t", "f8"),  # when that was
         ("kv", "f8"),  # tokens of sequences in decode, as of t
@@ -50,7 +75,6 @@ WORKER = np.dtype(
         ("gaps_s", "f8"),
         ("gaps", "f8", (k.BUCKETS,)),  # token gaps by duration
         ("status", "i4"),
-        ("pool", "i4"),
         ("n", "i4"),  # sequences in decode
         ("head", "i4"),
         ("tail", "i4"),
@@ -74,10 +98,10 @@ class State(NamedTuple):
     wk: Records  # by worker row
     seq: Records  # [row, k]: heap by virtual finish
     hist: F64  # see kernel.SIGNALS
-    rows: I32  # [0 or 1, k]: rows that serve, by pool; [2, k]: batch rows with events
+    rows: I32  # [0 or 1, k]: rows that serve, by stage; [2, k]: batch rows with events
     gi: I64
     gf: F64
-    table: F64  # prefill seconds
+    table: F64  # prefill seconds, pool after pool
     block_ids: I32
     block_starts: I64
     cached_stamp: I32  # [row, block]: 0 when not cached
