@@ -82,7 +82,7 @@ def test_prompts_that_fit_a_batch_are_in_the_cache_and_do_not_wait() -> None:
     # 2,192 in work and 6,000 of 24,000 that wait make a batch: 8,192 in use, 9 of 12 wait; so learnt, 8,192 is what
     # one can do, and (8,192 + 9 × 2,000) / 0.85 − 8,192 = 22,622 is missing: ⌈2.76⌉ more
     busy = rigs.worker("0", prompt=2192, waiting=12, tokens=24_000)
-    pools = {"prefill": rigs.reading(busy), "decode": rigs.reading(rigs.worker("0", kv=0.5))}
+    pools = {"prefill": rigs.reading(busy), "decode": rigs.reading(rigs.worker("0", kv=0.45))}
     assert rigs.fleet(law.step(rigs.seen(0.0, pools, rigs.lengths(2000, 200)))) == (4, 1)
 
 
