@@ -46,11 +46,11 @@ def policy_of(settings: ControlSettings, profile: Profile, name: str | None = No
     """The policy of the settings, or the one called ``name`` (``classic+arima`` is a law with a predictor).
 
     Raises:
-        ValueError: the name is of no policy.
+        ValueError: the name is of no law.
     """
     law, _, predictor = (name or settings.law).partition("+")
     if law not in INTERVALS_S:
-        raise ValueError(f"policy {name!r} is none of {', '.join(POLICIES)}")
+        raise ValueError(f"law {law!r} is none of {', '.join(INTERVALS_S)}")
     shipped = "constant" if law == "classic" else "default"
     chosen = settings.predictor if name is None and settings.predictor != "default" else predictor or shipped
     pools = pools_of(settings, profile, settings.startup_s)
@@ -66,10 +66,6 @@ def policy_of(settings: ControlSettings, profile: Profile, name: str | None = No
         stabilization_s=settings.stabilization_s,
         fixed=fixed if fixed is not None else settings.replicas,
     )
-
-
-POLICIES = ("slo", "classic", "classic+arima", "classic+kalman", "classic+prophet", "static", "late", "clairvoyant")
-"""What ``compare`` knows."""
 
 
 def step_of(profile: Profile) -> StepFit:
@@ -197,10 +193,10 @@ def profile_of(settings: DeploymentSettings) -> Profile:
 
 def load_to_size(settings: SizeSettings) -> Load:
     """The load of the one-shot question: Poisson arrivals, lengths log-normal around their means."""
-    return load_of((settings.rate,), _around(settings.isl), 1.0, _around(settings.osl))
+    return load_of((settings.rate,), around(settings.isl), 1.0, around(settings.osl))
 
 
-def _around(mean: float) -> Lengths:
+def around(mean: float) -> Lengths:
     """Five equally likely lengths of a log-normal distribution with that mean."""
     from math import exp
 
@@ -210,8 +206,8 @@ def _around(mean: float) -> Lengths:
 
 
 __all__ = [
-    "POLICIES",
     "Role",
+    "around",
     "load_to_size",
     "planner_of",
     "plant_of",

@@ -33,38 +33,29 @@ def built(settings: SimulateSettings) -> tuple[Profile, World]:
 
 def start_of(settings: SimulateSettings, world: World) -> dict[str, int]:
     """The fleet that is ready at the start: as set, or the smallest that keeps the goal for five minutes."""
-    if settings.initial:
-        return dict(settings.initial)
-    from planner.simulation.fleets import initial_fleet
+    from planner.arena.runs import initial_fleet
 
     with spinner("finding the smallest fleet for the first five minutes"):
-        found = initial_fleet(world, settings.min_replicas, settings.max_replicas)
-    if settings.budget_gpus is None:
-        return found
-    from planner.core.constraints import within_budget
-
-    return within_budget(wiring.policy_of(settings, wiring.profile_of(settings)), found)
+        return initial_fleet(settings, wiring.profile_of(settings), world)
 
 
-def run_policy(settings: SimulateSettings, profile: Profile, world: World, name: str | None, initial: dict[str, int],
+def run_policy(settings: SimulateSettings, profile: Profile, world: World, initial: dict[str, int],
                decisions: Path | None = None) -> Run:  # fmt: skip
-    """Run one policy; a static one without a fleet gets the best in hindsight and says so."""
+    """Run the law of the settings; a static one without a fleet gets the best in hindsight and says so."""
     from planner.simulation.simulate import simulate
 
-    law = (name or settings.law).partition("+")[0]
-    fixed = dict(settings.replicas) if law == "static" else {}
-    if law == "static" and not fixed:
+    fixed = dict(settings.replicas) if settings.law == "static" else {}
+    if settings.law == "static" and not fixed:
         from planner.simulation.fleets import smallest_fleet
 
         with spinner("searching the best fixed fleet in hindsight"):
             fixed = smallest_fleet(world)
-    policy = wiring.policy_of(settings, profile, name, fixed)
-    title = name or settings.law
+    policy = wiring.policy_of(settings, profile, fixed=fixed)
     with ExitStack() as stack:
         about = _about(settings, policy)
         sinks = [stack.enter_context(DecisionLog(decisions, about))] if decisions is not None else []
-        progress = stack.enter_context(bar(f"{title}: {world.traffic.requests:,} requests"))
-        return simulate(world, title, wiring.planner_of(policy), fixed or initial, sinks, progress)
+        progress = stack.enter_context(bar(f"{settings.law}: {world.traffic.requests:,} requests"))
+        return simulate(world, settings.law, wiring.planner_of(policy), fixed or initial, sinks, progress)
 
 
 def _about(settings: SimulateSettings, policy: Policy) -> About:

@@ -26,7 +26,7 @@ def command(configuration: str | None, **options: Any) -> None:
     outputs = settings.outputs
     profile, world = built(settings)
     initial = start_of(settings, world)
-    run = run_policy(settings, profile, world, None, initial, outputs.decisions)
+    run = run_policy(settings, profile, world, initial, outputs.decisions)
 
     from planner.simulation.report import figures, write
 

@@ -218,5 +218,7 @@ class CompareSettings(SimulateSettings):
     """Several policies on the same traffic."""
 
     policies: Names = setting(
-        "Names of the policies to compare, as in slo,classic,classic+arima,static.", ("slo", "classic", "static"),
-        flag="--policies", min_length=1)  # fmt: skip
+        "Names of the policies to compare, as in slo,classic+arima,static,hpa,hpa:tuned,slo:correction_gain=0.",
+        ("slo", "classic", "static"), flag="--policies", min_length=1)  # fmt: skip
+    seeds: Whole = setting("How many seeds to run, from seed on: means with 95 % intervals.", 1, flag="--seeds", ge=1,
+                           le=100)  # fmt: skip

@@ -1,46 +1,56 @@
 """The clairvoyant bound: what a fleet costs that knows every arrival, every length and the true plant.
 
 For each window of 60 s the smallest fleet whose share of kept requests is at least α′; scale-ups are ordered
-one start-up ahead and paid for; α′ is bisected until the whole run keeps what the compared policy kept.
-The table of shares by window and pool size comes from the engine itself: each window is run with the
+one start-up ahead and paid for; α′ is searched until the whole run keeps what the compared policy kept.
+The tables of shares by window and pool size come from the engine itself: each window is run with the
 traffic of the seconds before it, each pool alone with the others large.
 
-Weakness: windows do not hand their backlog on (a plan never leaves one), and the two pools' misses are added,
-which counts a request that both let down twice: both make the bound a little dearer than the true optimum.
+The costly parts are independent pieces (``tables_of`` some windows, ``Bound.run`` of one plan), so that whoever
+has more than one core can spread them. Method and weakness: docs/compare.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation, Reason
+from planner.simulation.cluster import SimulatedCluster
 from planner.simulation.engine import Plant
 from planner.simulation.fleets import enough
-from planner.simulation.run import Run
-from planner.simulation.simulate import World, kept, simulate
+from planner.simulation.report.figures import Summary, summarise
+from planner.simulation.run import Run, Step
+from planner.simulation.simulate import GRACE_S, World, simulate
 
 WINDOW_S = 60.0
 LEAD_S, LEAD_TARGETS = 20.0, 8.0
 """Seconds of traffic before a window that fill its queues and batches, plus this many TTFT targets: queues
 that a long target allows take as long to fill."""
-LOOSEST, TIGHTEST = 0.05, 5.0
-"""−log10 of the share a window may give up: from 0.9 to 0.00001."""
 CLOSE = 0.0005
 """The bound is found at the policy's attainment within 0.05 points."""
+EXACT = 0.99
+"""The bound is within 1 % of the cheapest plan; a run that is cheaper than that breaks it."""
 HOLD = 5
 """Windows that a plan which holds on keeps a replica longer than it needs it."""
-TRIES = 8
-"""Runs at most in search of the plan that keeps what the policy kept."""
+ROUNDS = 8
+"""Plans at most that are tried for one attainment."""
 PERFECT = 0.99995
 """A share above this counts as all."""
+HOPELESS = 0.9
+"""A fleet that lets down a larger share of a window is the smallest that is looked at."""
+EARLY_S = 5.0
+"""A plan that is followed by a loop asks one tick early, so as not to be a tick late."""
 
-Progress = Callable[[float], None]
+Table = Mapping[int, float]
+"""Share of a window's requests that one pool lets down, by its replicas."""
+Plan = Mapping[str, NDArray[np.int64]]
+"""Replicas by window, of each pool."""
 
 
 class BoundBrokenError(RuntimeError):
@@ -48,86 +58,47 @@ class BoundBrokenError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Share of requests of each window that each pool alone lets down, by number of replicas.
+class Tables:
+    """What each pool alone lets down in each window, for as many replicas as matter there."""
 
-    ``missed[pool][k]`` maps replicas to shares, for as many replicas as matter in window k.
-    """
-
-    requests: NDArray[np.int64]
-    missed: Mapping[str, list[dict[int, float]]]
+    requests: NDArray[np.int64]  # that arrive, by window
+    missed: Mapping[str, Sequence[Table]]  # by pool and window
 
     @property
     def windows(self) -> int:
         """How many windows there are."""
         return len(self.requests)
 
-    def plan(self, world: World, share: float) -> dict[str, NDArray[np.int64]]:
-        """The cheapest replicas by window with at least ``share`` of its requests kept."""
-        pools = list(world.pools)
-        chosen = {pool: np.zeros(len(self.requests), np.int64) for pool in pools}
-        for k in range(len(self.requests)):
-            for pool, n in self._cheapest(world, pools, k, 1.0 - share).items():
-                chosen[pool][k] = n
-        return chosen
 
-    def floor(self, world: World, missed: float) -> float:
-        """−log10 of the share every window may give up so that ``missed`` of all requests are, by the tables."""
-        low, high = LOOSEST, TIGHTEST
-        for _ in range(20):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if self.gives_up(world, 1.0 - 10.0**-middle) > missed else (low, middle)
-        return high
-
-    def gives_up(self, world: World, share: float) -> float:
-        """Share of all requests that the plan for ``share`` gives up, windows not disturbing each other."""
-        plan = self.plan(world, share)
-        lost = sum(
-            requests * min(1.0, sum(self.missed[pool][k][int(plan[pool][k])] for pool in world.pools))
-            for k, requests in enumerate(self.requests.tolist())
-        )
-        return float(lost / max(1, self.requests.sum()))
-
-    def _cheapest(self, world: World, pools: list[str], k: int, allowed: float) -> dict[str, int]:
-        """Cheapest joint choice in one window: one pool's table against what is left for the other.
-
-        Requests that no fleet can serve in time are not held against the window: they buy nothing.
-        """
-        tables = [_beyond_reach_removed(self.missed[pool][k]) for pool in pools]
-        if len(pools) == 1:
-            return {pools[0]: min(n for n, m in tables[0].items() if m <= allowed)}
-        first, second = tables
-        best: tuple[float, dict[str, int]] = (math.inf, {pools[0]: max(first), pools[1]: max(second)})
-        for n, missed in first.items():
-            rest = min((m for m, other in second.items() if other <= allowed - missed), default=None)
-            if rest is not None:
-                cost = n * world.gpus_per_replica[pools[0]] + rest * world.gpus_per_replica[pools[1]]
-                best = min(best, (cost, {pools[0]: n, pools[1]: rest}), key=lambda pair: pair[0])
-        return best[1]
+def windows_of(world: World) -> int:
+    """How many windows the traffic has; the last may be shorter."""
+    return math.ceil(world.traffic.duration_s / WINDOW_S)
 
 
-def shares(world: World, progress: Progress | None = None) -> Shares:
-    """Run every window with every number of replicas that matters; minutes for a day of millions."""
-    count = math.ceil(world.traffic.duration_s / WINDOW_S)
-    place = np.minimum((world.traffic.arrivals_s / WINDOW_S).astype(np.int64), count - 1)
-    requests = np.bincount(place, minlength=count)
+def tables(world: World) -> Tables:
+    """Run every window with every number of replicas that matters, here and now."""
+    return tables_of(world, 0, windows_of(world))
+
+
+def tables_of(world: World, first: int, last: int) -> Tables:
+    """Tables of the windows ``first`` … ``last - 1``: a piece of the whole."""
     big = {pool: enough(world, pool) for pool in world.pools}
-    missed: dict[str, list[dict[int, float]]] = {pool: [] for pool in world.pools}
-    for k in range(count):
+    missed: dict[str, list[Table]] = {pool: [] for pool in world.pools}
+    requests = []
+    for k in range(first, last):
         window = _Window(world, k)
+        requests.append(window.requests)
         for pool in world.pools:
-            before = missed[pool][-1] if k else {}
+            before = missed[pool][-1] if missed[pool] else {}
             guess = min((n for n, m in before.items() if m <= 0.01), default=max(1, big[pool] // 4))
             missed[pool].append(window.table(pool, guess, big))
-        if progress is not None and k % 8 == 0:
-            progress(k / count)
-    return Shares(requests, missed)
+    return Tables(np.array(requests, np.int64), missed)
 
 
-def _beyond_reach_removed(table: Mapping[int, float]) -> dict[int, float]:
-    """Shares missed beyond those that are missed with any number of replicas."""
-    least = min(table.values())
-    return {n: missed - least for n, missed in table.items()}
+def joined(pieces: Sequence[Tables]) -> Tables:
+    """The tables of all windows from pieces that follow each other."""
+    missed = {pool: [table for piece in pieces for table in piece.missed[pool]] for pool in pieces[0].missed}
+    return Tables(np.concatenate([piece.requests for piece in pieces]), missed)
 
 
 class _Window:
@@ -148,9 +119,14 @@ class _Window:
             _used, dense = np.unique(traffic.block_ids[lo:hi], return_inverse=True)
             self._blocks = dense.astype(np.int32), traffic.block_starts[first : last + 1] - lo
 
+    @property
+    def requests(self) -> int:
+        """How many arrive in the window."""
+        return len(self._arrivals[self._counted])
+
     def table(self, pool: str, guess: int, big: Mapping[str, int]) -> dict[int, float]:
         """Missed shares from far too few replicas to enough, around ``guess``."""
-        if len(self._arrivals[self._counted]) == 0:
+        if self.requests == 0:
             return {1: 0.0}
         found = {guess: self._missed(pool, guess, big)}
         n = guess
@@ -158,7 +134,7 @@ class _Window:
             n += 1
             found[n] = self._missed(pool, n, big)
         n = guess
-        while found[n] < 0.9 and n > 1:
+        while found[n] < HOPELESS and n > 1:
             n -= 1
             found[n] = self._missed(pool, n, big)
         return dict(sorted(found.items()))
@@ -177,79 +153,197 @@ class _Window:
         return 1.0 - float(own.mean())
 
 
-class Scheduled:
-    """A policy that knows the plan: asks for the most that any window within the next start-up needs."""
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """The choices of one window that nothing beats: dearer ones let down fewer."""
 
-    def __init__(self, plan: Mapping[str, NDArray[np.int64]], startup_s: float, epoch_s: float) -> None:
-        self._plan, self._startup_s, self._epoch_s = plan, startup_s, epoch_s
+    beyond: NDArray[np.float64]  # share let down beyond what any fleet lets down, ascending
+    lost: NDArray[np.float64]  # share let down
+    fleets: list[dict[str, int]]
 
-    def step(self, seen: Observation) -> Decision:
-        """The plan's replicas at this moment."""
-        fleet = self.fleet(seen.at - self._epoch_s)
-        return Decision(seen.at, fleet, fleet, Reason.FIXED)
-
-    def fleet(self, now: float) -> dict[str, int]:
-        """Replicas to have asked for at ``now`` seconds of the traffic."""
-        first = int(now // WINDOW_S)
-        last = int((now + self._startup_s + 5.0) // WINDOW_S) + 1
-        return {
-            pool: int(needs[first:last].max(initial=1)) if first < len(needs) else 1
-            for pool, needs in self._plan.items()
-        }
+    def place(self, allowed: float) -> int:
+        """The cheapest choice that lets down at most ``allowed`` beyond what any fleet does."""
+        return max(0, int(np.searchsorted(self.beyond, allowed + 1e-12, "right")) - 1)
 
 
-def bound(world: World, attainment: float, known: Shares | None = None, progress: Progress | None = None) -> Run:
-    """The cheapest clairvoyant run that keeps ``attainment`` of the requests, within 0.05 points.
+def _front(per_pool: Mapping[str, Table], gpus: Mapping[str, int]) -> _Front:
+    """Of all joint choices in one window those that nothing beats.
 
-    A worker that goes takes its prefix cache along, so with prefix blocks plans that hold on longer are
-    tried too. A run that keeps more for less is the better bound; where none keeps enough, the one that lacks least.
+    The pools' misses are added. Requests that no fleet can serve in time are not held against a choice: they
+    buy nothing.
     """
-    known = known or shares(world, progress)
-    world = replace(world, failures=type(world.failures)())
-    holds = (0, HOLD, known.windows) if world.traffic.block_ids is not None else (0,)
+    joint: list[tuple[float, float, dict[str, int]]] = [(0.0, 0.0, {})]
+    for pool, table in per_pool.items():
+        joint = [(c + n * gpus[pool], m + own, {**f, pool: n}) for c, m, f in joint for n, own in table.items()]
+    least = sum(min(table.values()) for table in per_pool.values())
+    kept: list[tuple[float, float, dict[str, int]]] = []
+    for choice in sorted(joint, key=lambda choice: choice[:2]):
+        if not kept or choice[1] < kept[-1][1] - 1e-12:
+            kept.append(choice)
+    kept.reverse()
+    lost = np.array([m for _, m, _ in kept], np.float64)
+    return _Front(lost - least, lost, [fleet for _, _, fleet in kept])
 
-    def worth(run: Run) -> tuple[float, float]:
-        """Those that keep enough by their cost, before all others by how much they lack."""
-        share = kept(world, run)[2]
-        lack = 0.0 if share >= attainment - CLOSE else attainment - share
-        return lack, spent_hours(run)
 
-    return min((run for hold in holds for run in _closing_in(world, known, hold, attainment)), key=worth)
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One clairvoyant run: what the tables were asked to give up, and what came of it."""
+
+    asked: float  # share of all requests
+    hold: int  # windows that replicas are kept longer than needed
+    summary: Summary
+
+    @property
+    def kept(self) -> float:
+        """Share of requests that kept both promises."""
+        return self.summary.attainment.both or 0.0
 
 
-def _closing_in(world: World, known: Shares, hold: int, attainment: float) -> Iterator[Run]:
-    """Runs of plans whose floor is moved until one keeps ``attainment``.
+class Bound:
+    """Plans of one world, and the search among them."""
 
-    The tables tell what a plan keeps when windows do not disturb each other; what a run keeps beside it
-    tells how far to trust them.
+    def __init__(self, world: World, known: Tables) -> None:
+        self.world, self.known = world, known
+        self._fronts = [
+            _front({pool: known.missed[pool][k] for pool in world.pools}, world.gpus_per_replica)
+            for k in range(known.windows)
+        ]
+
+    def plan(self, allowed: float) -> dict[str, NDArray[np.int64]]:
+        """The cheapest replicas by window that let down at most ``allowed`` of its requests."""
+        chosen = [front.fleets[front.place(allowed)] for front in self._fronts]
+        return {pool: np.array([fleet[pool] for fleet in chosen], np.int64) for pool in self.world.pools}
+
+    def allowed(self, missed: float) -> float:
+        """The share every window may let down so that ``missed`` of all requests are, by the tables."""
+        low, high = 0.0, 1.0
+        for _ in range(24):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self._gives_up(middle) <= missed else (low, middle)
+        return low
+
+    def _gives_up(self, allowed: float) -> float:
+        """Share of all requests that the plan gives up, windows not disturbing each other."""
+        lost = sum(
+            requests * min(1.0, float(front.lost[front.place(allowed)]))
+            for requests, front in zip(self.known.requests.tolist(), self._fronts, strict=True)
+        )
+        return float(lost / max(1, self.known.requests.sum()))
+
+    def point(self, asked: float, hold: int = 0) -> Point:
+        """Run the plan that gives up ``asked`` of all requests by the tables."""
+        return Point(asked, hold, summarise(self.run(held(self.plan(self.allowed(asked)), hold))))
+
+    def run(self, plan: Plan) -> Run:
+        """Follow a plan to the second; nothing fails, and nobody looks at metrics."""
+        world, started = self.world, time.perf_counter()
+        traffic = world.traffic
+        schedule = Scheduled(plan, world.startup.mean_s, traffic.epoch_s)
+        cluster = SimulatedCluster(world.new_plant(), schedule.fleet(0.0), world.startup.reliable(), traffic.epoch_s)
+        steps: list[Step] = []
+        for at in schedule.moments(traffic.duration_s):
+            fleet = schedule.fleet(at)
+            if steps and fleet == steps[-1].decision.replicas:
+                continue
+            decision = Decision(traffic.epoch_s + at, fleet, fleet, Reason.FIXED)
+            cluster.finish(at)
+            cluster.apply(decision)
+            steps.append(Step(Observation(decision.at, {}), decision))
+        cluster.finish(traffic.duration_s + GRACE_S)
+        ttft, itl = cluster.plant.outcomes()
+        return Run(
+            policy="clairvoyant",
+            traffic=traffic,
+            promise=world.promise,
+            ttft_s=ttft,
+            itl_s=itl,
+            spans=cluster.spans,
+            gpus_per_replica=world.gpus_per_replica,
+            steps=steps,
+            seed=world.seed,
+            wall_seconds=time.perf_counter() - started,
+            plant_seconds=cluster.plant_seconds,
+            notes=(*traffic.notes, *world.notes),
+        )
+
+
+def holds_of(world: World) -> tuple[int, ...]:
+    """How many windows plans hold on: a worker that goes takes its prefix cache along, so with blocks longer too."""
+    return (0,) if world.traffic.block_ids is None else (0, HOLD, windows_of(world))
+
+
+def next_asked(attainment: float, points: Sequence[Point], tried: Sequence[float]) -> float | None:
+    """What to ask the tables for next, so that a run keeps ``attainment``; ``None``: close enough, or no use.
+
+    ``points`` are the runs so far (of one hold). Between a run that keeps too much and one that keeps too little
+    the logarithms are interpolated; outside, what a run kept beside what it was asked for tells how far to
+    trust the tables. ``tried`` are the shares that were asked for on behalf of this attainment.
     """
-    wanted = missed = 1.0 - attainment
-    before: set[float] = set()
-    for _ in range(TRIES):
-        floor = known.floor(world, missed)
-        if floor in before:
-            return
-        before.add(floor)
-        plan = held(known.plan(world, 1.0 - 10.0**-floor), hold)
-        planner = Scheduled(plan, world.startup.mean_s, world.traffic.epoch_s)
-        run = simulate(world, "clairvoyant", planner, planner.fleet(0.0))
-        yield run
-        share = kept(world, run)[2]
-        if abs(share - attainment) <= CLOSE:
-            return
-        missed *= min(10.0, max(0.1, max(wanted, CLOSE) / max(1.0 - share, 0.1 * CLOSE)))
+    wanted = max(1.0 - attainment, 0.1 * CLOSE)
+    if any(abs(point.kept - attainment) <= CLOSE for point in points) or len(tried) >= ROUNDS:
+        return None
+    if not points:
+        return wanted
+    more = max((p for p in points if 1.0 - p.kept > wanted), key=lambda p: p.kept, default=None)
+    fewer = min((p for p in points if 1.0 - p.kept <= wanted), key=lambda p: p.kept, default=None)
+    if more is not None and fewer is not None and more.asked > fewer.asked > 0:
+        got_more, got_fewer = math.log(1.0 - more.kept), math.log(max(1.0 - fewer.kept, 0.1 * CLOSE))
+        part = min(0.9, max(0.1, (math.log(wanted) - got_fewer) / max(1e-9, got_more - got_fewer)))
+        asked = fewer.asked * (more.asked / fewer.asked) ** part
+    else:
+        nearest = more or fewer
+        assert nearest is not None
+        asked = nearest.asked * min(10.0, max(0.1, wanted / max(1.0 - nearest.kept, 0.1 * CLOSE)))
+    asked = min(1.0, asked)
+    return None if any(abs(asked - point.asked) <= 1e-3 * asked for point in points) else asked
 
 
-def late(world: World, known: Shares) -> Run:
+def best(attainment: float, points: Iterable[Point]) -> Point:
+    """The cheapest of the runs that keep ``attainment`` within 0.05 points; else the one that lacks least."""
+    return min(
+        points,
+        key=lambda p: (max(0.0, attainment - p.kept) if p.kept < attainment - CLOSE else 0.0, p.summary.gpu_hours),
+    )
+
+
+def bound(world: World, attainment: float, known: Tables | None = None) -> Point:
+    """The cheapest clairvoyant run that keeps ``attainment`` of the requests, within 0.05 points."""
+    ideal = Bound(world, known or tables(world))
+    points: list[Point] = []
+    for hold in holds_of(world):
+        mine: list[Point] = []
+        while (asked := next_asked(attainment, mine, [p.asked for p in mine])) is not None:
+            mine.append(ideal.point(asked, hold))
+        points += mine
+    return best(attainment, points)
+
+
+def broken(summary: Summary, ideal: Point) -> str:
+    """What is wrong with the bound when a run was cheaper than it with as much kept everywhere; empty: nothing.
+
+    The bound keeps a floor under every window; a policy that lets whole minutes down may be cheaper.
+    """
+    share = summary.attainment.both or 0.0
+    worst, floor = summary.attainment.worst_5min or 0.0, ideal.summary.attainment.worst_5min or 0.0
+    cheaper = summary.gpu_hours < ideal.summary.gpu_hours * EXACT
+    if not cheaper or ideal.kept > share + CLOSE or worst < floor - CLOSE:
+        return ""
+    return (
+        f"{summary.policy} kept {share:.2%} with {summary.gpu_hours:.2f} GPU-hours, "
+        f"the bound needs {ideal.summary.gpu_hours:.2f}"
+    )
+
+
+def late(world: World, known: Tables) -> Run:
     """The same plan a start-up and a window late, replicas held for five minutes: what reaction alone can reach."""
-    plan = held(known.plan(world, world.promise.goal), HOLD)
+    plan = held(Bound(world, known).plan(1.0 - world.promise.goal), HOLD)
     behind = math.ceil((world.startup.mean_s + WINDOW_S) / WINDOW_S)
     delayed = {pool: np.concatenate([np.full(behind, needs[0]), needs])[: len(needs)] for pool, needs in plan.items()}
-    planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s)
+    planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s, EARLY_S)
     return simulate(world, "late", planner, planner.fleet(0.0))
 
 
-def held(plan: Mapping[str, NDArray[np.int64]], hold: int) -> dict[str, NDArray[np.int64]]:
+def held(plan: Plan, hold: int) -> dict[str, NDArray[np.int64]]:
     """The plan with every replica kept for ``hold`` more windows."""
     return {
         pool: np.array([needs[max(0, k - hold) : k + 1].max() for k in range(len(needs))])
@@ -257,8 +351,28 @@ def held(plan: Mapping[str, NDArray[np.int64]], hold: int) -> dict[str, NDArray[
     }
 
 
-def spent_hours(run: Run) -> float:
-    """GPU-hours of all pools of a run."""
-    from planner.simulation.report.figures import gpu_hours
+class Scheduled:
+    """A plan in time: at every moment the most that any window needs that is on, or a start-up away."""
 
-    return sum(gpu_hours(run, pool) for pool in run.gpus_per_replica)
+    def __init__(self, plan: Plan, startup_s: float, epoch_s: float, early_s: float = 0.0) -> None:
+        self._plan, self._lead_s, self._epoch_s = plan, startup_s + early_s, epoch_s
+
+    def step(self, seen: Observation) -> Decision:
+        """The plan's replicas at this moment, for the loop."""
+        fleet = self.fleet(seen.at - self._epoch_s)
+        return Decision(seen.at, fleet, fleet, Reason.FIXED)
+
+    def fleet(self, now: float) -> dict[str, int]:
+        """Replicas to have asked for at ``now`` seconds of the traffic."""
+        first = int((now + 1e-6) // WINDOW_S)
+        last = int((now + self._lead_s + 1e-6) // WINDOW_S) + 1
+        return {
+            pool: int(needs[first:last].max(initial=1)) if first < len(needs) else 1
+            for pool, needs in self._plan.items()
+        }
+
+    def moments(self, until_s: float) -> list[float]:
+        """When the fleet may change: a window ends, or one is a start-up away."""
+        starts = WINDOW_S * np.arange(math.ceil(until_s / WINDOW_S))
+        moments = np.unique(np.concatenate([starts, starts - self._lead_s]))
+        return [float(at) for at in moments if at >= 0]

@@ -20,7 +20,7 @@ Fleet = dict[str, int]
 
 def initial_fleet(world: World, least: Mapping[str, int], most: Mapping[str, int] | None = None) -> Fleet:
     """The smallest ready fleet that keeps the goal over the first five minutes, within the bounds."""
-    found = smallest_fleet(_head(world))
+    found = smallest_fleet(beginning(world, HEAD_S))
     bounded = {pool: max(least.get(pool, 1), n) for pool, n in found.items()}
     return {pool: min(n, (most or {}).get(pool, MOST)) for pool, n in bounded.items()}
 
@@ -61,9 +61,10 @@ def _served(world: World, fleet: Mapping[str, int]) -> Plant:
     return plant
 
 
-def _head(world: World) -> World:
+def beginning(world: World, end_s: float) -> World:
+    """The world whose traffic ends after ``end_s``."""
     traffic = world.traffic
-    end = min(HEAD_S, traffic.duration_s)
+    end = min(end_s, traffic.duration_s)
     count = max(1, int(np.searchsorted(traffic.arrivals_s, end)))
     starts = None if traffic.block_starts is None else traffic.block_starts[: count + 1]
     head = replace(

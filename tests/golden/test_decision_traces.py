@@ -67,7 +67,7 @@ def trace(scenario: str | None, changes: dict[str, str]) -> str:
     """One line for every moment at which a decision was made or the fleet changed."""
     settings = config.load(SimulateSettings, config.find(scenario) if scenario else None, changes)
     profile, world = built(settings)
-    run = run_policy(settings, profile, world, None, start_of(settings, world))
+    run = run_policy(settings, profile, world, start_of(settings, world))
     lines, last = [], None
     for step in run.steps:
         decision = step.decision

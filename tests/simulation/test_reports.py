@@ -32,7 +32,7 @@ def run():
         },
     )
     profile, world = built(settings)
-    return run_policy(settings, profile, world, None, start_of(settings, world))
+    return run_policy(settings, profile, world, start_of(settings, world))
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +83,3 @@ def test_every_panel_is_a_picture(run, tmp_path: Path) -> None:
         "overview", "load", "replicas-prefill", "replicas-decode", "ttft", "itl", "attainment", "gpu-hours",
     }  # fmt: skip
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
-
-
-def test_the_comparison_marks_who_is_beaten() -> None:
-    """The Pareto front: nobody keeps more for less."""
-    front = plots._front(
-        [(100.0, 98.0, "cheap"), (120.0, 97.0, "beaten"), (130.0, 99.0, "good"), (150.0, 99.0, "dear")]
-    )
-
-    assert [name for _, _, name in front] == ["cheap", "good"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -108,21 +108,22 @@ class Row:
     summary: Summary
     ratio: float | None = None  # GPU-hours over the bound's
     at_attainment: float | None = None  # what the bound kept: the policy's within 0.05 points, where it can
+    chosen: Mapping[str, float] = field(default_factory=dict)  # knobs found on the training half
+    attainable: float | None = None  # share that any number of workers keeps
 
     @property
-    def shown_ratio(self) -> str:
-        """The ratio for people, starred where the bound is at another share: no plan keeps as little, or as much."""
-        if self.ratio is None:
-            return "–"
+    def is_far(self) -> bool:
+        """Whether the bound is at another share: no plan keeps as little, or as much."""
         mine, bound = self.summary.attainment.both, self.at_attainment
-        far = mine is not None and bound is not None and abs(bound - mine) > MATCHED
-        return f"{self.ratio:.3f}{'*' if far else ''}"
+        return mine is not None and bound is not None and abs(bound - mine) > MATCHED
 
     def to_json(self) -> dict[str, Any]:
         """The row as ``compare --json`` prints it."""
         return {
             **self.summary.to_json(),
             "ratio_to_clairvoyant": {"gpu_hours": self.ratio, "at_attainment": self.at_attainment},
+            "chosen": dict(self.chosen),
+            "attainable": self.attainable,
         }
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.simulation.report import plots
-from planner.simulation.report.figures import Row, Summary
-from planner.simulation.report.table import latency, ms, share, verdict
+from planner.simulation.report import comparison_plots, plots
+from planner.simulation.report.figures import Summary
+from planner.simulation.report.standings import CaseFigures, Overall, Standing, overall
+from planner.simulation.report.table import knobs, latency, lost, ms, share, shown_ratio, verdict
 from planner.simulation.run import Run
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -50,53 +51,90 @@ def write_report(path: Path, run: Run, summary: Summary, settings: Mapping[str, 
         decisions=_digest(run),
         notes=summary.notes,
         settings=json.dumps(settings, indent=2),
-        columns=(),
-        rows=(),
+        sections=(),
     )
 
 
-def write_comparison(path: Path, rows: Sequence[Row], settings: Mapping[str, object]) -> None:
-    """The report of a comparison."""
-    columns = (
-        "policy",
-        "kept both",
-        "worst hour",
-        "worst 5 min",
-        "TTFT p95",
-        "ITL p95",
-        "GPU-hours",
-        "× bound",
-        "changes/h",
-    )
-    lines = [
-        (
-            row.summary.policy,
-            share(row.summary.attainment.both),
-            share(row.summary.attainment.worst_hour),
-            share(row.summary.attainment.worst_5min),
-            ms(row.summary.ttft.p95),
-            ms(row.summary.itl.p95),
-            f"{row.summary.gpu_hours:,.1f}",
-            row.shown_ratio,
-            f"{row.summary.changes_per_hour:.1f}",
-        )
-        for row in rows
-    ]
-    first = rows[0].summary
+def write_comparison(path: Path, cases: Sequence[CaseFigures], settings: Mapping[str, object]) -> None:
+    """The report of one case or of a suite: the whole first, then case by case."""
+    standings = [case.standings() for case in cases]
+    first = standings[0][0]
+    whole = overall(cases) if len(cases) > 1 else []
+    good = whole[0].goals == whole[0].cases if whole else first.kept.value >= cases[0].goal
+    sections = [_section(case, standing) for case, standing in zip(cases, standings, strict=True)]
+    if whole:
+        sections.insert(0, _overall_section(whole))
     _write(
         path,
         title="Policies on the same traffic",
-        verdict=verdict(first).replace("Promise", f"{first.policy}: promise", 1),
-        good=first.attainment.both is not None and first.attainment.both >= first.promise.goal,
+        verdict=_verdict(cases[0], first) if not whole else _whole_verdict(whole[0]),
+        good=good,
         cards=[],
         table=[],
-        pictures=[("Attainment and cost", _picture(plots.comparison(rows)))],
+        pictures=[],
         decisions=[],
-        notes=first.notes,
+        notes=cases[0].notes if len(cases) == 1 else (),
         settings=json.dumps(settings, indent=2),
-        columns=columns,
-        rows=lines,
+        sections=sections,
     )
+
+
+def _verdict(case: CaseFigures, first: Standing) -> str:
+    word = "kept" if first.kept.value >= case.goal else "not kept"
+    return f"{first.policy}: promise {word}, {first.kept.value:.2%} of requests kept both (goal {case.goal:.2%})"
+
+
+def _whole_verdict(first: Overall) -> str:
+    return (
+        f"{first.policy} kept the goal in {first.goals} of {first.cases} cases, {first.kept:.2%} of what is "
+        f"attainable, for {first.cost:.3f} × the GPU-hours of the clairvoyant bound at the goal"
+    )
+
+
+def _section(case: CaseFigures, standings: Sequence[Standing]) -> dict[str, Any]:
+    columns = ("policy", "kept both", "worst hour", "GPU-hours", "× bound at goal", "× bound", "changes/h", "knobs")
+    lines = [
+        (
+            f"{s.policy}{' ●' if s.at_the_front else ''}",
+            f"{share(s.kept.value)}{'' if s.kept.half is None else f' ± {share(s.kept.half)}'}",
+            share(s.worst_hour.value),
+            f"{s.gpu_hours.value:,.1f}{'' if s.gpu_hours.half is None else f' ± {s.gpu_hours.half:,.1f}'}",
+            f"{s.cost.value:.3f}",
+            shown_ratio(s),
+            f"{s.changes_per_hour.value:.1f}",
+            knobs(s),
+        )
+        for s in standings
+    ]
+    about = (
+        f"{case.requests:,} requests; {share(case.attainable)} attainable with unlimited workers. "
+        "● nobody keeps as much for less."
+    )
+    return {
+        "title": case.title,
+        "about": " ".join([about, *(f"{line}." for line in lost(standings))]),
+        "columns": columns,
+        "rows": lines,
+        "picture": _picture(comparison_plots.case(case)),
+    }
+
+
+def _overall_section(whole: Sequence[Overall]) -> dict[str, Any]:
+    columns = ("policy", "cases", "goal kept", "kept", "worst hour", "× bound at goal", "× bound", "at the front")
+    lines = [
+        (s.policy, s.cases, s.goals, share(s.kept), share(s.worst_hour), f"{s.cost:.3f}",
+         "–" if s.ratio is None else f"{s.ratio:.3f}", s.fronts)
+        for s in whole
+    ]  # fmt: skip
+    beaten = "; ".join(by for s in whole for by in s.beaten_by)
+    return {
+        "title": "Overall",
+        "about": "Geometric means over cases; kept and worst hour are parts of what is attainable there."
+        + (f" Keeps more for less than {whole[0].policy}: {beaten}." if beaten else ""),
+        "columns": columns,
+        "rows": lines,
+        "picture": _picture(comparison_plots.overall(whole)),
+    }
 
 
 def _digest(run: Run) -> list[tuple[str, str]]:

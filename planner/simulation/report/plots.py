@@ -1,4 +1,4 @@
-"""Pictures of a run and of a comparison. Colours are told apart by the colour-blind (Okabe and Ito)."""
+"""Pictures of a run. Colours are told apart by the colour-blind (Okabe and Ito)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from planner.simulation.report.figures import Row, Summary
 from planner.simulation.report.timelines import PoolLines, Staircase, Timelines, timelines
 from planner.simulation.run import Run
 
@@ -32,9 +31,9 @@ def plot_run(run: Run, directory: Path) -> list[Path]:
     """Write ``overview.png`` and a picture of each panel into ``directory``; returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     lines = timelines(run)
-    written = [_saved(overview(run, lines), directory / "overview.png")]
+    written = [saved(overview(run, lines), directory / "overview.png")]
     for name, panel in panels(run).items():
-        written.append(_saved(_drawn([panel], run, lines, 3.2), directory / f"{name}.png"))
+        written.append(saved(_drawn([panel], run, lines, 3.2), directory / f"{name}.png"))
     return written
 
 
@@ -47,51 +46,6 @@ def panels(run: Run) -> dict[str, Panel]:
     """Panels by name, in the order they are read."""
     pools: dict[str, Panel] = {f"replicas-{pool}": _replicas(pool) for pool in run.gpus_per_replica}
     return {"load": _load, **pools, "ttft": _ttft, "itl": _itl, "attainment": _attainment, "gpu-hours": _gpu_hours}
-
-
-def plot_comparison(rows: Sequence[Row], path: Path) -> Path:
-    """Attainment against GPU-hours, one point a policy, the Pareto front drawn."""
-    return _saved(comparison(rows), path)
-
-
-def comparison(rows: Sequence[Row]) -> Any:
-    """The figure of ``plot_comparison``."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        return _compared(rows)
-
-
-def _compared(rows: Sequence[Row]) -> Any:
-    figure, axis = _figure(1, (9, 5.5))
-    known = [row.summary for row in rows if row.summary.attainment.both is not None]
-    points = [(s.gpu_hours, 100.0 * (s.attainment.both or 0.0), s.policy) for s in known]
-    goal = 100.0 * known[0].promise.goal if known else 99.0
-    axis.axhline(goal, color=GREY, lw=1, ls="--")
-    axis.annotate(f"goal {goal:g} %", (0.0, goal), xycoords=("axes fraction", "data"), ha="left", va="top", color=GREY)
-    front = _front(points)
-    if len(front) > 1:
-        axis.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=BLUE, lw=1, alpha=0.5,
-                  label="Pareto front")  # fmt: skip
-        axis.legend(loc="lower right")
-    best = {name for _, _, name in front}
-    for x, y, name in points:
-        axis.scatter([x], [y], s=50, color=BLUE if name in best else ORANGE, zorder=3)
-        axis.annotate(name, (x, y), textcoords="offset points", xytext=(7, -3), fontsize=9)
-    axis.set_xlabel("GPU-hours")
-    axis.set_ylabel("requests that kept both promises, %")
-    axis.set_title("What each policy keeps, and what it costs")
-    axis.margins(0.12)
-    return figure
-
-
-def _front(points: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Points that nothing beats in both, cheapest first."""
-    front: list[tuple[float, float, str]] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or point[1] > front[-1][1]:
-            front.append(point)
-    return front
 
 
 def _load(axis: Any, run: Run, lines: Timelines) -> None:
@@ -193,12 +147,10 @@ def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, Any]:
     return figure, figure.subplots(rows, 1, sharex=True)
 
 
-def _saved(figure: Any, path: Path) -> Path:
+def saved(figure: Any, path: Path) -> Path:
+    """The figure as PNG."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
         figure.savefig(path)
     return path
-
-
-__all__ = ["Summary", "comparison", "overview", "panels", "plot_comparison", "plot_run"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.simulation.report.figures import Latency, Row, Summary
+from planner.simulation.report.figures import Latency, Summary
+from planner.simulation.report.standings import CaseFigures, Mean, Overall, Standing
 
 
 def verdict(summary: Summary) -> str:
@@ -52,30 +53,73 @@ def simulation(summary: Summary) -> RenderableType:
     )
 
 
-def comparison(rows: Sequence[Row]) -> RenderableType:
-    """Several policies, one a line."""
-    caption = (
-        "* at the nearest share that a plan of whole replicas keeps"
-        if any(row.shown_ratio.endswith("*") for row in rows)
-        else None
-    )
-    table = Table(title="× bound: GPU-hours over the clairvoyant plan's at the same share", caption=caption)
-    for name in ("policy", "kept", "worst h", "TTFT p95", "ITL p95", "GPU-h", "× bound", "per h"):
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
-    for row in rows:
-        s = row.summary
-        good = s.attainment.both is not None and s.attainment.both >= s.promise.goal
+def comparison(case: CaseFigures) -> RenderableType:
+    """One case: every policy a line."""
+    standings = case.standings()
+    title = f"{case.title}: {case.requests:,} requests, {share(case.attainable)} attainable"
+    table = Table(title=title, caption=_caption(standings))
+    for name in ("", "policy", "kept", "worst h", "GPU-h", "× bound", "per h"):
+        table.add_column(name, justify="left" if name in ("", "policy") else "right", no_wrap=name != "policy")
+    for s in standings:
+        table.add_row(
+            "●" if s.at_the_front else "",
+            s.policy,
+            Text(_with(s.kept, share), style="green" if s.kept.value >= case.goal else "red"),
+            share(s.worst_hour.value),
+            _with(s.gpu_hours, lambda x: f"{x:,.1f}"),
+            shown_ratio(s),
+            f"{s.changes_per_hour.value:.1f}",
+        )
+    chosen = [Text(f"{s.policy}: {knobs(s)}", style="dim") for s in standings if s.chosen]
+    return Group(table, *chosen, *(Text(line, style="bold red") for line in lost(standings)))
+
+
+def overall(standings: Sequence[Overall]) -> RenderableType:
+    """All cases: every policy a line."""
+    caption = "geometric means over cases; kept and worst hour are parts of what is attainable"
+    table = Table(title="Overall", caption=caption)
+    for name in ("policy", "cases", "goal kept", "kept", "worst h", "× bound at goal", "× bound", "front"):
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
+    for s in standings:
         table.add_row(
             s.policy,
-            Text(share(s.attainment.both), style="green" if good else "red"),
-            share(s.attainment.worst_hour),
-            ms(s.ttft.p95),
-            ms(s.itl.p95),
-            f"{s.gpu_hours:,.1f}",
-            row.shown_ratio,
-            f"{s.changes_per_hour:.1f}",
+            str(s.cases),
+            Text(str(s.goals), style="green" if s.goals == s.cases else "red"),
+            share(s.kept),
+            share(s.worst_hour),
+            f"{s.cost:.3f}",
+            "–" if s.ratio is None else f"{s.ratio:.3f}",
+            str(s.fronts),
         )
-    return table
+    beaten = [Text(f"keeps more for less than {s.policy}: {by}", style="bold red")
+              for s in standings for by in s.beaten_by]  # fmt: skip
+    return Group(table, *beaten)
+
+
+def lost(standings: Sequence[Standing]) -> list[str]:
+    """Who keeps more for less than the first policy, in words."""
+    return [f"{s.policy} keeps more for less than {standings[0].policy}" for s in standings if s.beats_the_first]
+
+
+def knobs(standing: Standing) -> str:
+    """``queue=4 kv=0.7``."""
+    return " ".join(f"{name}={value:g}" for name, value in standing.chosen.items())
+
+
+def shown_ratio(standing: Standing) -> str:
+    """The ratio to the bound, starred where the bound is at another share."""
+    return "–" if standing.ratio is None else f"{standing.ratio.value:.3f}{'*' if standing.starred else ''}"
+
+
+def _with(value: Mean, write: Callable[[float], str]) -> str:
+    """A mean with half of its interval, where there is one."""
+    return write(value.value) if value.half is None else f"{write(value.value)} ± {write(value.half)}"
+
+
+def _caption(standings: Sequence[Standing]) -> str:
+    front = "● nobody keeps as much for less; × bound: GPU-hours over the clairvoyant plan's at the same share"
+    star = "\n* at the nearest share that a plan of whole replicas keeps"
+    return front + (star if any(s.starred for s in standings) else "")
 
 
 def share(value: float | None) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from planner.simulation.report import table
-from planner.simulation.report.figures import COMPARISON, Row, Summary
+from planner.simulation.report import standings, table
+from planner.simulation.report.figures import COMPARISON, Summary
+from planner.simulation.report.standings import CaseFigures
 from planner.simulation.run import Run
 
 
@@ -40,21 +42,56 @@ def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[s
     _show(table.simulation(summary), outputs, written)
 
 
-def comparison(rows: Sequence[Row], outputs: Outputs, settings: Mapping[str, object]) -> None:
-    """Several runs, everywhere they were asked for."""
-    _json({"schema": COMPARISON, "rows": [row.to_json() for row in rows]}, outputs.json_file)
-    written = []
-    if outputs.plots is not None:
-        from planner.simulation.report.plots import plot_comparison
+def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, object]) -> None:
+    """Several policies in one world, everywhere it was asked for."""
+    content: dict[str, object] = {
+        "schema": COMPARISON,
+        "attainable": case.attainable,
+        "bound": [{"gpu_hours": hours, "attainment": share} for hours, share in case.curve],
+        "rows": [row.to_json() for row in case.rows],
+    }
+    if len(case.seeds) > 1:
+        content["standings"] = [standing.to_json() for standing in case.standings()]
+    _json(content, outputs.json_file)
+    written = _pictures([case], outputs) + _page([case], outputs, settings)
+    _show(table.comparison(case), outputs, written)
 
-        outputs.plots.mkdir(parents=True, exist_ok=True)
-        written.append(plot_comparison(rows, outputs.plots / "comparison.png"))
-    if outputs.report is not None:
-        from planner.simulation.report.html import write_comparison
 
-        write_comparison(outputs.report, rows, settings)
-        written.append(outputs.report)
-    _show(table.comparison(rows), outputs, written)
+def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object]) -> None:
+    """Many cases, everywhere it was asked for; ``about`` is what to say of the suite."""
+    from rich.console import Group
+
+    whole = standings.overall(cases)
+    content = {"schema": standings.SCHEMA, **about, "cases": [case.to_json() for case in cases],
+               "overall": [standing.to_json() for standing in whole]}  # fmt: skip
+    _json(content, outputs.json_file)
+    written = _pictures(cases, outputs) + _page(cases, outputs, about)
+    _show(Group(*map(table.comparison, cases), table.overall(whole)), outputs, written)
+
+
+def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
+    if outputs.plots is None:
+        return []
+    from planner.simulation.report import comparison_plots as plots
+
+    outputs.plots.mkdir(parents=True, exist_ok=True)
+    if len(cases) == 1:
+        return [plots.write(plots.case(cases[0]), outputs.plots / "comparison.png")]
+    overall = plots.write(plots.overall(standings.overall(cases)), outputs.plots / "overall.png")
+    names = [re.sub(r"[^\w.-]+", "-", case.title) for case in cases]
+    return [
+        overall,
+        *(plots.write(plots.case(c), outputs.plots / f"{n}.png") for c, n in zip(cases, names, strict=True)),
+    ]
+
+
+def _page(cases: Sequence[CaseFigures], outputs: Outputs, settings: Mapping[str, object]) -> list[Path]:
+    if outputs.report is None:
+        return []
+    from planner.simulation.report.html import write_comparison
+
+    write_comparison(outputs.report, cases, settings)
+    return [outputs.report]
 
 
 def _json(content: Mapping[str, object], target: Path | None) -> None:

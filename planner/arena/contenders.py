@@ -1,0 +1,116 @@
+"""What ``--policies`` may name: our laws and their variants, fixed fleets, plans that know the future, and peers.
+
+``NAME``, ``NAME:knob=value:knob=value`` or ``NAME:tuned``; our laws also ``LAW+PREDICTOR``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from planner.core.tuning import Tuning
+from planner.simulation.peers import PEERS
+from predictors.registry import BUILDERS
+
+LAWS = ("slo", "classic")
+FIXED = ("static", "static-peak")
+PLANS = ("late", "clairvoyant")
+OF_THE_POLICY = ("interval_s", "stabilization_s")
+"""Knobs of our laws beside the law's constants."""
+TUNED = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One policy as it was named."""
+
+    name: str
+    law: str  # slo, classic, static, static-peak, late, clairvoyant, or a peer's name
+    predictor: str | None = None  # None: the law's own
+    knobs: Mapping[str, float] = field(default_factory=dict)
+    tuned: bool = False
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is another project's law."""
+        return self.law in PEERS
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether it knows the future."""
+        return self.law in PLANS
+
+
+def known() -> tuple[str, ...]:
+    """Every name that needs no knobs."""
+    return (*LAWS, *FIXED, *PLANS, *PEERS)
+
+
+def contender(name: str) -> Contender:
+    """What ``name`` means.
+
+    Raises:
+        ValueError: no policy is called so, or it has no such knob.
+    """
+    base, *parts = name.split(":")
+    law, _, predictor = (base, "", "") if base in PEERS else base.partition("+")
+    if law not in known() or (predictor and law not in LAWS):
+        raise ValueError(f"policy {name!r} is none of {', '.join(known())}")
+    if predictor and predictor.removeprefix("calibrated+") not in BUILDERS:
+        raise ValueError(f"policy {name!r}: no predictor is called {predictor!r}; there are {', '.join(BUILDERS)}")
+    if parts == [TUNED]:
+        if law not in PEERS or not PEERS[law].searched:
+            raise ValueError(f"policy {name!r}: {law} has nothing to tune")
+        return Contender(name, law, tuned=True)
+    return Contender(name, law, predictor or None, dict(_knob(name, law, part) for part in parts))
+
+
+def problems(names: Sequence[str], mode: str) -> list[str]:
+    """What is wrong with the names, each in a sentence; policies that cannot steer a deployment in ``mode`` too."""
+    return [problem for name in names for problem in _problems(name, mode)]
+
+
+def steers(one: Contender, mode: str) -> bool:
+    """Whether the policy can steer a deployment in ``mode``."""
+    if one.is_peer:
+        return mode in PEERS[one.law].modes
+    return one.law != "classic" or mode == "disaggregated"
+
+
+def _problems(name: str, mode: str) -> Iterator[str]:
+    try:
+        one = contender(name)
+    except ValueError as problem:
+        yield str(problem)
+        return
+    if not steers(one, mode):
+        why = "sizes a prefill and a decode pool" if one.law == "classic" else f"knows no mode {mode}"
+        yield f"policy {name!r} {why}; leave it out with mode {mode}"
+
+
+def _knob(name: str, law: str, text: str) -> tuple[str, float]:
+    knob, equals, value = text.partition("=")
+    its = knobs_of(law)
+    if not equals or knob not in its:
+        raise ValueError(f"policy {name!r}: {knob!r} is no knob of {law}; it has {', '.join(its) or 'none'}")
+    try:
+        return knob, float(value)
+    except ValueError:
+        raise ValueError(f"policy {name!r}: {value!r} is not a number for {knob}") from None
+
+
+def knobs_of(law: str) -> tuple[str, ...]:
+    """The knobs of a law, sorted."""
+    if law in PEERS:
+        return tuple(sorted(PEERS[law].defaults))
+    if law == "slo":
+        return tuple(sorted((*(f.name for f in dataclasses.fields(Tuning)), *OF_THE_POLICY)))
+    return ("interval_s",) if law == "classic" else ()
+
+
+def tuning_of(knobs: Mapping[str, float]) -> Tuning:
+    """The constants of ``slo`` with ``knobs`` in place of its own."""
+    shipped = Tuning()
+    own = {name: value for name, value in knobs.items() if hasattr(shipped, name)}
+    return dataclasses.replace(shipped, **{name: type(getattr(shipped, name))(value) for name, value in own.items()})

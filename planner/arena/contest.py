@@ -1,0 +1,271 @@
+"""A contest: every policy of every case, each beside the bound at its own attainment.
+
+The work is done kind by kind over all cases (what is common, settings tried for tuned peers, tables of the bound,
+runs, clairvoyant runs), so that no core waits for the slowest policy of a case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+
+from planner.adapters import profile_files
+from planner.arena import jobs, store
+from planner.arena.contenders import Contender, contender, steers
+from planner.arena.crew import Crew, Piece
+from planner.arena.search import Score, Search, search
+from planner.config import CompareSettings
+from planner.simulation import clairvoyant
+from planner.simulation.clairvoyant import BoundBrokenError, Point, Tables
+from planner.simulation.peers import PEERS
+from planner.simulation.report.figures import Row, Summary
+from planner.simulation.report.standings import CaseFigures
+from planner.simulation.traffic import generators, lengths, servegen, sources
+
+PIECE = 24
+"""Windows of the bound that are one piece of work: a second or a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One world and the policies that meet in it."""
+
+    name: str
+    settings: CompareSettings
+    variation: str = ""  # what differs from the case as the suite describes it; empty: nothing
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Its policies; those that cannot steer its mode are left out."""
+        named = [contender(name) for name in self.settings.policies]
+        return [one for one in named if steers(one, self.settings.mode)]
+
+
+@dataclass(slots=True)
+class _Case:
+    """A case on its way."""
+
+    case: Case
+    site: jobs.Site
+    prepared: jobs.Prepared
+    known: Tables | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    chosen: dict[str, Mapping[str, float]] = field(default_factory=dict)  # by policy
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def settings(self) -> CompareSettings:
+        return self.case.settings
+
+    def key(self, *more: object) -> str:
+        """What a run in this world depends on."""
+        said = json.dumps(more, sort_keys=True, default=str)
+        return "\n".join((store.all_sources(), self.site.key, said))
+
+
+def held(cases: Sequence[Case], crew: Crew) -> list[CaseFigures]:
+    """Run everything with all seeds; what came of each case, in their order.
+
+    Raises:
+        BoundBrokenError: a policy was cheaper than the bound, in words, for all of them.
+    """
+    seeded = [_with_seeds(case) for case in cases]
+    under_way = _prepared([case for group in seeded for case in group], crew)
+    _find_fixed(under_way, crew)
+    _tune(under_way, crew)
+    _tabulate(under_way, crew)
+    _run(under_way, crew)
+    _close_in(under_way, crew)
+    going = iter(under_way)
+    return [_figures([next(going) for _ in group]) for group in seeded]
+
+
+def _with_seeds(case: Case) -> list[Case]:
+    first = case.settings.seed
+    seeds = range(first, first + case.settings.seeds)
+    return [replace(case, settings=case.settings.model_copy(update={"seed": seed})) for seed in seeds]
+
+
+def _prepared(cases: Sequence[Case], crew: Crew) -> list[_Case]:
+    sites = [jobs.Site(case.settings, _files(case.settings)) for case in cases]
+    pieces = [Piece(jobs.prepare, (site,), "\n".join((store.all_sources(), site.key))) for site in sites]
+    found = crew.do("traffic", pieces)
+    return [_Case(*parts) for parts in zip(cases, sites, found, strict=True)]
+
+
+def _find_fixed(cases: Iterable[_Case], crew: Crew) -> None:
+    """The best fixed fleets; start-up has no part in them."""
+    wanted = [one for one in cases if any(c.law == "static" for c in one.case.contenders)
+              and not one.settings.replicas]  # fmt: skip
+    by_world = {(one.prepared.truth, one.settings.sla.goal): one for one in wanted}
+    pieces = [
+        Piece(jobs.best_fixed, (one.site,), one.key("static"), one.prepared.requests) for one in by_world.values()
+    ]
+    found = dict(zip(by_world, crew.do("best fixed fleets", pieces), strict=True))
+    for one in wanted:
+        one.fixed = found[one.prepared.truth, one.settings.sla.goal]
+    for one in cases:
+        if one.settings.replicas:
+            one.fixed = dict(one.settings.replicas)
+
+
+def _tune(cases: Iterable[_Case], crew: Crew) -> None:
+    """Choose knobs of tuned peers on the training half, all searches side by side."""
+    searches: list[tuple[_Case, Contender, Search, list[Mapping[str, float]]]] = []
+    for one in cases:
+        goal = one.settings.sla.goal if one.prepared.attainable >= one.settings.sla.goal else (
+            one.settings.sla.goal * one.prepared.attainable)  # fmt: skip
+        for c in one.case.contenders:
+            if c.tuned:
+                looking = search(PEERS[c.law].searched, PEERS[c.law].defaults, goal)
+                searches.append((one, c, looking, next(looking)))
+    while searches:
+        pieces = [
+            Piece(jobs.trained, (one.site, c.law, one.prepared.initial, knobs),
+                  one.key("half", c.law, knobs), one.prepared.requests)
+            for one, c, _, batch in searches for knobs in batch
+        ]  # fmt: skip
+        scores = iter(Score(s.attainment.both or 0.0, s.gpu_hours) for s in crew.do("settings of tuned peers", pieces))
+        going = []
+        for one, c, looking, batch in searches:
+            try:
+                going.append((one, c, looking, looking.send([next(scores) for _ in batch])))
+            except StopIteration as over:
+                one.chosen[c.name] = over.value
+        searches = going
+
+
+def _tabulate(cases: Sequence[_Case], crew: Crew) -> None:
+    """The tables of the bound, once for all cases that share a truth."""
+    worlds = {one.prepared.truth: one for one in cases}
+    pieces: list[Piece] = []
+    for truth, one in worlds.items():
+        count = one.prepared.windows
+        for first in range(0, count, PIECE):
+            last = min(first + PIECE, count)
+            key = "\n".join((store.sources_of_the_bound(), truth, f"{first}-{last}"))
+            pieces.append(Piece(jobs.tables, (one.site, first, last), key, one.prepared.requests))
+    found = iter(crew.do("windows of the bound", pieces))
+    known = {
+        truth: clairvoyant.joined([next(found) for _ in range(0, one.prepared.windows, PIECE)])
+        for truth, one in worlds.items()
+    }
+    for one in cases:
+        one.known = known[one.prepared.truth]
+
+
+def _run(cases: Sequence[_Case], crew: Crew) -> None:
+    places = [(one, c) for one in cases for c in one.case.contenders if c.law != "clairvoyant"]
+    pieces = []
+    for one, c in places:
+        knobs = one.chosen.get(c.name, {})
+        fixed = one.fixed if c.law == "static" else {}
+        known = one.known if c.law == "late" else None
+        pieces.append(
+            Piece(jobs.run, (one.site, c.name, one.prepared.initial, fixed, knobs, known),
+                  one.key("run", c.name, knobs), one.prepared.requests)
+        )  # fmt: skip
+    for (one, c), summary in zip(places, crew.do("runs", pieces), strict=True):
+        one.summaries[c.name] = summary
+
+
+def _close_in(cases: Sequence[_Case], crew: Crew) -> None:
+    """The bound at every attainment that is asked for, round by round, every run of a case helping the others."""
+    for hold_number in range(max(len(one.prepared.holds) for one in cases)):
+        asks = [
+            (one, one.prepared.holds[hold_number], share, list[float]())
+            for one in cases if hold_number < len(one.prepared.holds) for share in _shares(one)
+        ]  # fmt: skip
+        while asks:
+            asks = _round(asks, crew)
+
+
+_Ask = tuple[_Case, int, float, list[float]]
+"""A case, a hold, the share to be kept, what the tables have been asked for on its behalf."""
+
+
+def _round(asks: Sequence[_Ask], crew: Crew) -> list[_Ask]:
+    going: list[_Ask] = []
+    wanted: dict[tuple[int, int, float], _Case] = {}
+    for one, hold, share, tried in asks:
+        asked = clairvoyant.next_asked(share, [p for p in one.points if p.hold == hold], tried)
+        if asked is not None:
+            asked = float(f"{asked:.3g}")
+            wanted[id(one), hold, asked] = one
+            going.append((one, hold, share, [*tried, asked]))
+    pieces = [
+        Piece(jobs.point, (one.site, one.known, asked, hold), one.key("bound", asked, hold), one.prepared.requests)
+        for (_, hold, asked), one in wanted.items()
+    ]
+    for one, point in zip(wanted.values(), crew.do("clairvoyant runs", pieces), strict=True):
+        one.points.append(point)
+    return going
+
+
+def _shares(one: _Case) -> list[float]:
+    """What the bound is asked to keep: the goal's part of what is attainable, and what every policy kept."""
+    goal = one.settings.sla.goal
+    kept = [s.attainment.both for s in one.summaries.values() if s.attainment.both is not None and s.gpu_hours > 0]
+    return [goal * one.prepared.attainable, *([goal] if _has_bound_row(one) else []), *kept]
+
+
+def _has_bound_row(one: _Case) -> bool:
+    return any(c.law == "clairvoyant" for c in one.case.contenders)
+
+
+def _figures(seeds: Sequence[_Case]) -> CaseFigures:
+    """A case over its seeds."""
+    first = seeds[0]
+    attainable = sum(one.prepared.attainable for one in seeds) / len(seeds)
+    return CaseFigures(
+        name=first.case.name,
+        variation=first.case.variation,
+        requests=first.prepared.requests,
+        attainable=attainable,
+        goal=first.settings.sla.goal * attainable,
+        rows=tuple(row for one in seeds for row in _rows(one)),
+        references={one.settings.seed: _reference(one).summary.gpu_hours for one in seeds},
+        curve=tuple(sorted((p.summary.gpu_hours, p.kept) for p in first.points)),
+        notes=first.prepared.notes,
+    )
+
+
+def _reference(one: _Case) -> Point:
+    return clairvoyant.best(one.settings.sla.goal * one.prepared.attainable, one.points)
+
+
+def _rows(one: _Case) -> Iterator[Row]:
+    """A row for every policy, beside the bound at its own attainment.
+
+    Raises:
+        BoundBrokenError: a policy was cheaper.
+    """
+    attainable = one.prepared.attainable
+    for c in one.case.contenders:
+        if c.law == "clairvoyant":
+            ideal = clairvoyant.best(one.settings.sla.goal, one.points)
+            yield Row(ideal.summary, 1.0, ideal.kept, attainable=attainable)
+            continue
+        summary, chosen = one.summaries[c.name], one.chosen.get(c.name, {})
+        share = summary.attainment.both
+        if share is None or summary.gpu_hours <= 0:
+            yield Row(summary, chosen=chosen, attainable=attainable)
+            continue
+        ideal = clairvoyant.best(share, one.points)
+        if broken := clairvoyant.broken(summary, ideal):
+            raise BoundBrokenError(f"{one.case.name} {one.case.variation}: {broken}")
+        yield Row(summary, summary.gpu_hours / ideal.summary.gpu_hours, ideal.kept, chosen, attainable)
+
+
+def _files(settings: CompareSettings) -> str:
+    """Digest of what a world is made from: the profile's figures, the files of the traffic."""
+    paths = [sources.locate(name) for name in (settings.traffic.source, settings.traffic.lengths) if _is_file(name)]
+    paths += filter(None, map(servegen.totals_beside, paths))
+    return "\n".join((repr(profile_files.load(settings.profile)), *map(store.content, paths)))
+
+
+def _is_file(name: str | None) -> TypeGuard[str]:
+    return name is not None and not generators.is_generator(name) and not lengths.is_length_spec(name)
