@@ -18,6 +18,7 @@ COMMANDS = {
     "simulate": "Run a policy on traffic through a simulated fleet and see which promises it keeps.",
     "compare": "Run several policies on the same traffic, in one table.",
     "fleet": "Several models under one GPU budget: what each way to share it keeps.",
+    "mix": "Several kinds of GPU for one model: what each way to choose among them costs.",
     "run": "Steer a real stack: read Prometheus, decide, scale, show what and why.",
     "demo": "Watch all of it on this machine: a real stack under load, workers added and removed.",
     "size": "How many workers for this load and this promise?",

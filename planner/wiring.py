@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.adapters import profile_files
 from planner.config import SimulateSettings, SizeSettings
 from planner.config.settings import INTERVALS_S, ControlSettings, DeploymentSettings
 from planner.core.load import Lengths, load_of
 from planner.core.policy import Policy, Pool
-from planner.core.profiles import Profile
+from planner.core.profiles import Profile, slowed
 from planner.core.types import Role
 
 if TYPE_CHECKING:
@@ -26,19 +26,30 @@ LENGTH_SPREAD = 0.8
 
 
 def pools_of(settings: DeploymentSettings, profile: Profile, startup_s: float = 120.0) -> tuple[Pool, ...]:
-    """The pools of the mode, each with its bounds."""
+    """The pools of the mode and further ones, each with its bounds."""
+    profiles = profiles_of(settings, profile)
     return tuple(
         Pool(
             name=name,
             role=role,
-            profile=profile,
-            gpus=settings.gpus_per_replica.get(name, profile.gpus(role)),
-            min_replicas=settings.min_replicas.get(name, 1),
+            profile=profiles[name],
+            gpus=settings.gpus_per_replica.get(name, profiles[name].gpus(role)),
+            min_replicas=settings.min_replicas.get(name, 0 if name in settings.further else 1),
             max_replicas=settings.max_replicas.get(name, 1_000_000),
             startup_s=startup_s,
+            cost=settings.cost.get(name, 1.0),
         )
         for name, role in settings.pools.items()
     )
+
+
+def profiles_of(settings: DeploymentSettings, profile: Profile) -> dict[str, Profile]:
+    """The profile of every pool: that of the deployment, or a further pool's own, slowed as it says."""
+    found = dict.fromkeys(settings.pools, profile)
+    for name, pool in settings.further.items():
+        own = profile_files.load(pool.profile) if pool.profile else profile
+        found[name] = slowed(own, pool.slower, f"{own.name}-{name}")
+    return found
 
 
 def policy_of(settings: ControlSettings, profile: Profile, name: str | None = None,
@@ -84,27 +95,40 @@ def step_of(profile: Profile) -> StepFit:
 
 def plant_of(settings: SimulateSettings, profile: Profile) -> PlantParameters:
     """The truth of the simulated workers: the profile's figures, times what the settings say it is off by."""
-    from planner.simulation.engine import PlantParameters
+    from planner.simulation.engine import PlantParameters, PoolParameters
 
-    prefill = sorted((p.isl, p.ttft_s) for p in profile.prefill_points)
-    truth = settings.plant
+    truth, profiles = settings.plant, profiles_of(settings, profile)
+    further = {
+        name: PoolParameters(**_hardware(settings, profiles[name]), role=pool.role.value)
+        for name, pool in settings.further.items()
+    }
     return PlantParameters(
-        prefill_isl=tuple(isl for isl, _ in prefill),
-        prefill_s=tuple(s for _, s in prefill),
-        step=step_of(profile),
-        kv_capacity_tokens=profile.max_kv_tokens,
-        chunk_tokens=truth.chunk_tokens,
-        prompts_together=truth.prompts_together,
-        prefill_scale=truth.slower * truth.prefill_slower,
-        decode_scale=truth.slower * truth.decode_slower,
-        decode_slope_scale=truth.decode_slope,
+        **_hardware(settings, profile),
         router=settings.router,
         overlap_weight=truth.overlap_weight,
         timeout_s=truth.timeout_s,
         retries=truth.retries,
         backoff_s=truth.backoff_s,
         migrate=truth.migrate,
+        pools=further,
     )
+
+
+def _hardware(settings: SimulateSettings, profile: Profile) -> dict[str, Any]:
+    """What a worker really is: its profile's figures, times what the settings say they are off by."""
+    prefill = sorted((p.isl, p.ttft_s) for p in profile.prefill_points)
+    truth = settings.plant
+    return {
+        "prefill_isl": tuple(isl for isl, _ in prefill),
+        "prefill_s": tuple(s for _, s in prefill),
+        "step": step_of(profile),
+        "kv_capacity_tokens": profile.max_kv_tokens,
+        "chunk_tokens": truth.chunk_tokens,
+        "prompts_together": truth.prompts_together,
+        "prefill_scale": truth.slower * truth.prefill_slower,
+        "decode_scale": truth.slower * truth.decode_slower,
+        "decode_slope_scale": truth.decode_slope,
+    }
 
 
 def traffic_of(settings: SimulateSettings) -> Traffic:

@@ -9,6 +9,7 @@ from planner.config.fleet import FleetSettings
 from planner.config.live import LiveSettings
 from planner.config.problems import did_you_mean
 from planner.config.settings import (
+    POOLS,
     CompareSettings,
     ControlSettings,
     DeploymentSettings,
@@ -45,6 +46,8 @@ def _deployment(settings: DeploymentSettings) -> Iterator[Finding]:
     yield from _pool_names("min_replicas", settings, settings.min_replicas)
     yield from _pool_names("max_replicas", settings, settings.max_replicas)
     yield from _pool_names("gpus_per_replica", settings, settings.gpus_per_replica)
+    yield from _pool_names("cost", settings, settings.cost)
+    yield from _further(settings)
     if isinstance(settings, SizeSettings):
         yield from _pool_names("correction", settings, settings.correction)
         yield from _outputs({"outputs.json": settings.outputs.json_file})
@@ -56,6 +59,24 @@ def _deployment(settings: DeploymentSettings) -> Iterator[Finding]:
         yield from _live(settings)
     if isinstance(settings, BacktestSettings):
         yield from _backtest(settings)
+
+
+def _further(settings: DeploymentSettings) -> Iterator[Finding]:
+    """Pools of other GPUs: only the slo law knows what to make of them, and nothing searches fleets of them."""
+    roles = POOLS[settings.mode]
+    for name, pool in settings.further.items():
+        if name in roles:
+            yield (f"further.{name}", "mode"), f"mode {settings.mode} has a pool {name} already"
+        if pool.role not in roles.values():
+            yield (f"further.{name}.role", "mode"), f"mode {settings.mode} has no workers that do {pool.role.value}"
+    if settings.further and settings.law == "classic":
+        yield ("law", "further"), "classic sizes one pool of a role; use slo"
+    if isinstance(settings, SizeSettings) and settings.further:
+        yield ("further",), "size knows one kind of GPU; use planner mix"
+    if isinstance(settings, CompareSettings) and settings.further:
+        yield ("further",), "compare searches fleets of one kind of GPU; use planner mix"
+    if isinstance(settings, SimulateSettings) and settings.further and not settings.initial:
+        yield ("initial", "further"), "write the fleet at the start, by pool: none is searched among several kinds"
 
 
 def _control(settings: ControlSettings) -> Iterator[Finding]:

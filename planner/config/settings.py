@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -138,6 +139,16 @@ class OutputSettings(JsonSettings):
     decisions: File | None = setting("The decision log, one JSON object a line.", None, flag="--decisions")
 
 
+class FurtherPool(Settings):
+    """A pool beside those of the mode: other GPUs for one of its roles."""
+
+    role: Role = setting("What its workers do: prefill, decode or aggregated.")
+    profile: Text | None = setting("Its own measured profile; without it that of the others.", None)
+    slower: Number = setting(
+        "All times of its engine, as a multiple of its profile's: an assumption, where nothing was measured.", 1.0,
+        gt=0, le=100)  # fmt: skip
+
+
 class DeploymentSettings(Settings):
     """What is deployed, what it promises and what it may cost."""
 
@@ -156,11 +167,15 @@ class DeploymentSettings(Settings):
                                        flag="--gpus-per-replica")  # fmt: skip
     budget_gpus: Whole | None = setting("Never more GPUs than this in all pools together.", None, alias="budget",
                                         flag="--budget", ge=1)  # fmt: skip
+    cost: Factors = setting("Cost of a GPU-hour, by pool; without it 1.", {}, flag="--cost")
+    further: Mapping[Text, FurtherPool] = setting(
+        "More pools, of other GPUs, by name: role, slower, profile; never fewer than 0 unless min_replicas says so.", {}
+    )
 
     @property
     def pools(self) -> dict[str, Role]:
-        """Pools of the mode, and what their workers do."""
-        return POOLS[self.mode]
+        """Pools of the mode and further ones, and what their workers do."""
+        return {**POOLS[self.mode], **{name: pool.role for name, pool in self.further.items()}}
 
     @property
     def decision_interval_s(self) -> float:

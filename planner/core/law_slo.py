@@ -44,7 +44,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     if extra > 0:
         load = replace(load, rates=tuple(r + extra for r in rates))
         parts = slo.models(policy.pools, policy.sla, load, state.corrections)
-    return _proposal(policy, state, parts, load, forecast, Reason.SIZED), replace(state, load=load)
+    return _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED), replace(state, load=load)
 
 
 def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
@@ -65,7 +65,7 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
     sudden = replace(load, rates=(sure + _backlog_rate(policy, state, seen, load, parts, sure),))
     parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
-    urgent = _proposal(policy, state, parts, sudden, None, Reason.FAST_PATH)
+    urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
     return replace(urgent, wanted=wanted) if wanted != asked else None
 
@@ -148,7 +148,7 @@ def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel],
     return replace(state, price=price)
 
 
-def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load,
+def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel], load: Load,
               forecast: DemandForecast | None, reason: Reason) -> Proposal:  # fmt: skip
     share = 1.0 - policy.sla.goal
     # which answers met prompts in the same worker, no metric tells
@@ -156,8 +156,10 @@ def _proposal(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel
     urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, policy.tuning, visible)
     price = math.exp((state.price.log or 0.0) + urgent)
     cap = policy.tuning.miss_cap * share * math.exp(-min(0.0, urgent)) / len(mix.leads(policy.pools))
+    requested = {name: reading.requested for name, reading in seen.pools.items()}
+    ready = {name: reading.ready for name, reading in seen.pools.items()}
     if policy.tuning.joint:
-        wanted = mix.at_price(policy.pools, parts, load, policy.sla.goal, price, cap, state.asked or {})
+        wanted = mix.at_price(policy.pools, parts, load, policy.sla.goal, price, cap, state.asked or requested, ready)
     else:
         wanted = slo.within_share(policy.pools, parts, load, share)
     unreachable = mix.unreachable(policy.pools, parts)

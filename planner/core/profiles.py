@@ -7,7 +7,7 @@ first, and every such repair is kept to be told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -101,6 +101,24 @@ def sequences_of(point: DecodePoint, max_kv_tokens: float, gpus: int) -> float:
     offered = point.kv_usage * max_kv_tokens / point.context_tokens
     shared = point.tokens_per_s_per_gpu * gpus * point.itl_s
     return max(1.0, min(offered, shared) if shared > 0 else offered)
+
+
+def slowed(profile: Profile, factor: float, name: str) -> Profile:
+    """The profile of an engine that takes ``factor`` × the time: an assumption, where none was measured."""
+    if factor == 1.0:
+        return profile
+    return replace(
+        profile,
+        name=name,
+        provenance=replace(profile.provenance, gpu=f"assumed: {profile.provenance.gpu} × {factor:g}", measured=False),
+        prefill_points=tuple(
+            PrefillPoint(p.isl, p.ttft_s * factor, p.tokens_per_s_per_gpu / factor) for p in profile.prefill_points
+        ),
+        decode_points=tuple(
+            DecodePoint(p.kv_usage, p.context_tokens, p.itl_s * factor, p.tokens_per_s_per_gpu / factor)
+            for p in profile.decode_points
+        ),
+    )
 
 
 def _curve(points: tuple[PrefillPoint, ...]) -> PrefillCurve:

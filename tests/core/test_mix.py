@@ -56,9 +56,9 @@ def free(pool: Pool, **more: object) -> Pool:
     return replace(pool, min_replicas=0, **more)
 
 
-def wanted(pools, rate, held=None, sla=SLA, price=PRICE, **more):
+def wanted(pools, rate, held=None, ready=None, sla=SLA, **more):
     parts = slo.models(pools, sla, load(rate, **more), {})
-    return mix.at_price(pools, parts, load(rate, **more), sla.goal, price, CAP, held or {})
+    return mix.at_price(pools, parts, load(rate, **more), sla.goal, PRICE, CAP, held or {}, ready or {})
 
 
 offers = st.lists(
@@ -99,7 +99,7 @@ def test_one_pool_of_each_role_is_sized_as_ever(rate):
     parts = slo.models(SPLIT, SLA, load(rate), {})
     fleet = slo.at_price(SPLIT, parts, load(rate), PRICE, CAP)
 
-    assert mix.at_price(SPLIT, parts, load(rate), SLA.goal, PRICE, CAP, {}) == fleet
+    assert mix.at_price(SPLIT, parts, load(rate), SLA.goal, PRICE, CAP, {}, {}) == fleet
     assert mix.expect(SPLIT, parts, load(rate), fleet) == slo.expect(SPLIT, parts, load(rate), fleet)
 
 
@@ -155,6 +155,24 @@ def test_a_mix_stays_as_it_is_until_another_is_clearly_cheaper():
         fleet = wanted(pools, 300.0, held=alone)
         assert (fleet["prefill-old"] > 0) is moves
         assert (fleet["prefill"] == alone["prefill"]) is not moves
+
+
+def test_what_is_to_be_replaced_stays_until_its_successor_serves():
+    """A bargain has come up: it is asked for at once, and the old fleet goes as it becomes ready."""
+    fast = free(PREFILL)
+    alone = wanted((fast,), 300.0)
+    pools = (fast, older(PREFILL, 0.2))
+    settled = wanted(pools, 300.0, held=alone)
+    count = settled["prefill-old"]
+    kept = [
+        wanted(pools, 300.0, {**alone, "prefill-old": count}, {**alone, "prefill-old": ready})
+        for ready in (0, count // 2, count)
+    ]
+
+    assert settled["prefill"] == 0 < count
+    assert kept[0] == {"prefill": alone["prefill"], "prefill-old": count}
+    assert 0 < kept[1]["prefill"] < alone["prefill"]
+    assert kept[2] == settled
 
 
 @given(st.floats(1.0, 800.0), st.floats(1.0, 1.5), st.floats(0.1, 1.5))

@@ -47,17 +47,18 @@ def leads(pools: Sequence[Pool]) -> tuple[Pool, ...]:
 
 
 def at_price(pools: Sequence[Pool], parts: Parts, load: Load, goal: float, price: float, cap: float,
-             held: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
+             held: Mapping[str, int], ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
     """Replicas as ``slo.at_price`` has them; of several pools of one role the cheapest mix.
 
-    ``held`` is the fleet that is there: moving costs.
+    ``held`` is what was asked for: moving costs. Of it ``ready`` replicas serve, and those that another kind is to
+    replace stay until it serves.
     """
     fleet: dict[str, int] = {}
     for group in groups(pools):
         if len(group) == 1:
             fleet |= slo.at_price(group, parts, load, price, cap)
         else:
-            fleet |= _cheapest(group, parts, load, goal, price, cap, held)
+            fleet |= _cheapest(group, parts, load, goal, price, cap, held, ready)
     return {pool.name: fleet[pool.name] for pool in pools}
 
 
@@ -81,7 +82,7 @@ def missed_per_s(pools: Sequence[Pool], parts: Parts, load: Load, fleet: Mapping
     """Expected misses per second of the role of pool ``name`` with the whole ``fleet``."""
     group = next(group for group in groups(pools) if any(pool.name == name for pool in group))
     ((slow, n),) = equivalent(group, parts, fleet).items()
-    return slo.missed_per_s(parts[slow], load, n)
+    return slo.missed_per_s(parts[slow], load, max(n, 0.5))
 
 
 def unreachable(pools: Sequence[Pool], parts: Parts) -> tuple[str, ...]:
@@ -94,28 +95,46 @@ def unreachable(pools: Sequence[Pool], parts: Parts) -> tuple[str, ...]:
 
 
 def _cheapest(group: tuple[Pool, ...], parts: Parts, load: Load, goal: float, price: float, cap: float,
-              held: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
+              held: Mapping[str, int], ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
     """The cheapest mix of any of the pools that has the capacity it needs; if none has, the one that misses least."""
     best: tuple[float, float] | None = None  # (misses that no pool of the mix can mend, cost of fleet and moves)
     fleet: dict[str, int] = {}
+    wanted = 0.0  # requests/s that it can take when it is busy all the time
     for used in _subsets(group, parts, goal):
         slow, worth = _worth(used, parts)
         needed = slo.at_price((slow,), parts, load, price, cap)[slow.name]
         offers = [Offer.of(pool, worth[pool.name], held.get(pool.name, 0)) for pool in used]
         counts = cover(offers, needed)
         capacity = sum(n * offer.worth for n, offer in zip(counts, offers, strict=True))
-        short = 0.0 if capacity >= needed - COVERS else slo.missed_per_s(parts[slow.name], load, capacity)
+        short = 0.0 if capacity >= needed - COVERS else slo.missed_per_s(parts[slow.name], load, max(capacity, 0.5))
         rank = (short, sum(offer.cost(n) for n, offer in zip(counts, offers, strict=True)))
         if best is None or rank < best:
             best, fleet = rank, {pool.name: n for pool, n in zip(used, counts, strict=True)}
-    return {pool.name: fleet.get(pool.name, 0) for pool in group}
+            wanted = capacity / parts[slow.name].busy(1.0)
+    fleet = {pool.name: fleet.get(pool.name, 0) for pool in group}
+    return _until_ready(group, parts, fleet, wanted, {name: min(n, held.get(name, 0)) for name, n in ready.items()})
+
+
+def _until_ready(group: Sequence[Pool], parts: Parts, fleet: Mapping[str, int], wanted: float,
+                 serving: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
+    """``fleet``, and of what serves now as much more as it takes to serve ``wanted`` requests/s: the cheapest first."""
+    kept = dict(fleet)
+    missing = wanted - sum(min(n, serving.get(name, 0)) / parts[name].busy(1.0) for name, n in fleet.items())
+    for pool in sorted(group, key=lambda pool: pool.price * parts[pool.name].busy(1.0)):
+        spare = serving.get(pool.name, 0) - fleet[pool.name]
+        if spare > 0 and missing > COVERS:
+            more = min(spare, math.ceil(missing * parts[pool.name].busy(1.0) - COVERS))
+            kept[pool.name] += more
+            missing -= more / parts[pool.name].busy(1.0)
+    return kept
 
 
 def _subsets(group: tuple[Pool, ...], parts: Parts, goal: float) -> Iterator[tuple[Pool, ...]]:
     """Which pools may serve together: all that must be there, and any of those that can keep the promise."""
-    least = min(parts[pool.name].hopeless for pool in group)
+    open_pools = [pool for pool in group if pool.max_replicas > 0] or list(group)
+    least = min(parts[pool.name].hopeless for pool in open_pools)
     late = least + LATE_BY_ITSELF * (1.0 - goal)
-    fit = [pool for pool in group if parts[pool.name].hopeless <= late or pool.min_replicas > 0]
+    fit = [pool for pool in open_pools if parts[pool.name].hopeless <= late or pool.min_replicas > 0]
     for size in range(1, len(fit) + 1):
         for used in combinations(fit, size):
             if all(pool in used for pool in group if pool.min_replicas > 0):
