@@ -80,8 +80,9 @@ class Exporter:
     def learnt(self, planner: Planner) -> None:
         """What the planner has in memory: error budget, start-up times."""
         self._seen["error_budget_requests"].set(planner.state.budget)
-        for pool, seconds in planner.state.startup_s.items():
-            self._startup.labels(pool).set(seconds)
+        for pool in planner.policy.pools:
+            if pool.name in planner.state.supply:
+                self._startup.labels(pool.name).set(planner.state.supply[pool.name].startup_s(pool))
 
     def troubled(self, problems: int) -> None:
         """How much goes wrong inside the planner now."""
