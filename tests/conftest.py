@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="accept the decisions of today (make golden)")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Finished runs of the user's are neither taken nor added to."""
+    os.environ["SLA_PLANNER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def write_golden(request: pytest.FixtureRequest) -> bool:
     """Whether recorded decisions are to be written anew."""

@@ -66,7 +66,16 @@ def contender(name: str) -> Contender:
     return Contender(name, law, predictor or None, dict(_knob(name, law, part) for part in parts))
 
 
-def problems(names: Sequence[str], mode: str) -> list[str]:
+def expanded(names: Sequence[str]) -> tuple[str, ...]:
+    """The names with ``peers`` and ``peers:tuned`` written out."""
+    groups = {
+        "peers": tuple(PEERS),
+        "peers:tuned": tuple(f"{name}:{TUNED}" for name, peer in PEERS.items() if peer.searched),
+    }
+    return tuple(dict.fromkeys(one for name in names for one in groups.get(name, (name,))))
+
+
+def problems(names: Sequence[str], mode: str | None = None) -> list[str]:
     """What is wrong with the names, each in a sentence; policies that cannot steer a deployment in ``mode`` too."""
     return [problem for name in names for problem in _problems(name, mode)]
 
@@ -78,13 +87,13 @@ def steers(one: Contender, mode: str) -> bool:
     return one.law != "classic" or mode == "disaggregated"
 
 
-def _problems(name: str, mode: str) -> Iterator[str]:
+def _problems(name: str, mode: str | None) -> Iterator[str]:
     try:
         one = contender(name)
     except ValueError as problem:
         yield str(problem)
         return
-    if not steers(one, mode):
+    if mode is not None and not steers(one, mode):
         why = "sizes a prefill and a decode pool" if one.law == "classic" else f"knows no mode {mode}"
         yield f"policy {name!r} {why}; leave it out with mode {mode}"
 

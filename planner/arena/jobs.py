@@ -101,7 +101,7 @@ def run(site: Site, name: str, initial: Mapping[str, int], fixed: Mapping[str, i
         if name in PLANS:
             assert known is not None  # late: the other plan is the bound itself
             return summarise(clairvoyant.late(world, known))
-        return summarise(runs.run(site.settings, profile, world, name, initial, fixed, knobs))
+        return summarise(runs.run(_bounded(site.settings, world), profile, world, name, initial, fixed, knobs))
 
 
 def trained(site: Site, name: str, initial: Mapping[str, int], knobs: Mapping[str, float]) -> Summary:
@@ -109,15 +109,26 @@ def trained(site: Site, name: str, initial: Mapping[str, int], knobs: Mapping[st
     profile, world = _world(site)
     with _named(name, site.settings):
         half = beginning(world, 0.5 * world.traffic.duration_s)
-        return summarise(runs.run(site.settings, profile, half, name, initial, None, knobs))
+        return summarise(runs.run(_bounded(site.settings, world), profile, half, name, initial, None, knobs))
+
+
+def _bounded(settings: CompareSettings, world: World) -> CompareSettings:
+    """The settings with an upper bound for every pool, as any operator writes one: twice what its peak needs.
+
+    Without it a law that runs away asks for thousands of workers, and is worse than it would be anywhere.
+    """
+    most = {pool: max(enough(world, pool), settings.min_replicas.get(pool, 0)) for pool in world.pools}
+    return settings.model_copy(update={"max_replicas": {**most, **settings.max_replicas}})
 
 
 def _world(site: Site) -> tuple[Profile, World]:
-    if site.key not in _kept:
-        _kept.clear()
+    found = _kept.get(site.key)
+    if found is None:
         profile = wiring.profile_of(site.settings)
-        _kept[site.key] = profile, wiring.world_of(site.settings, profile)
-    return _kept[site.key]
+        found = profile, wiring.world_of(site.settings, profile)
+        _kept.clear()
+        _kept[site.key] = found
+    return found
 
 
 def _truth(world: World) -> str:

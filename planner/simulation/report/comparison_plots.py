@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from planner.simulation.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, STYLE, saved
-from planner.simulation.report.standings import CaseFigures, Overall, front_of
+from planner.simulation.report.standings import ALL_KNOWING, CaseFigures, Group, front_of
 
 TICKS = (0.0, 50.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0)
 FAR = 3.0
@@ -40,15 +40,15 @@ def case(figures: CaseFigures) -> Any:
     return _drawn(dots, 100 * figures.goal, curve, "GPU-hours", "requests that kept both promises, %", figures.title)
 
 
-def overall(standings: Sequence[Overall]) -> Any:
-    """All cases: cost over the bound's against the share kept of what is attainable (a matplotlib figure).
+def overall(group: Group) -> Any:
+    """A group of cases: cost over the bound's against the share kept of what is attainable (a matplotlib figure).
 
-    Only policies that stood in as many cases as the first: means over different cases do not compare.
+    Only policies that stood in most of them.
     """
-    cases = standings[0].cases if standings else 0
-    dots = [Dot(s.policy, s.cost, 100 * s.kept) for s in standings if s.cases == cases]
+    cases = len(group.cases)
+    dots = [Dot(s.policy, s.cost, 100 * s.kept) for s in group.standings if 2 * s.cases > cases]
     words = "GPU-hours over those of the clairvoyant bound at the goal", "kept, % of what is attainable"
-    return _drawn(dots, 99.0, [], *words, f"All {cases} cases, geometric means")
+    return _drawn(dots, 99.0, [], *words, f"{group.title}: {cases}, geometric means")
 
 
 def write(figure: Any, path: Path) -> Path:
@@ -123,7 +123,7 @@ def _shares(nines: Any) -> Any:
 
 
 def _lines(axis: Any, dots: Sequence[Dot], curve: Sequence[tuple[float, float]]) -> None:
-    names = front_of((dot.name, dot.cost, dot.kept) for dot in dots if dot.name != "clairvoyant")
+    names = front_of((dot.name, dot.cost, dot.kept) for dot in dots if dot.name not in ALL_KNOWING)
     front = [next(dot for dot in dots if dot.name == name) for name in names]
     if len(front) > 1:
         axis.step([d.cost for d in front], [min(d.kept, BEST) for d in front], where="post", color=BLUE, lw=1.2,
@@ -141,7 +141,7 @@ def _look(name: str) -> tuple[str, str, bool, str]:
         return BLUE, "*", True, "slo"
     if name.startswith(("slo:", "slo+")):
         return BLUE, "o", False, "slo, changed"
-    if name in ("clairvoyant", "late"):
+    if name in ALL_KNOWING:
         return GREEN, "D", True, "knows the future"
     if name.startswith("static"):
         return GREY, "s", True, "fixed fleet"

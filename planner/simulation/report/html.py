@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.simulation.report import comparison_plots, plots
 from planner.simulation.report.figures import Summary
-from planner.simulation.report.standings import CaseFigures, Overall, Standing, overall
+from planner.simulation.report.standings import CaseFigures, Group, Overall, Standing, groups
 from planner.simulation.report.table import knobs, latency, lost, ms, share, shown_ratio, verdict
 from planner.simulation.run import Run
 
@@ -59,15 +59,15 @@ def write_comparison(path: Path, cases: Sequence[CaseFigures], settings: Mapping
     """The report of one case or of a suite: the whole first, then case by case."""
     standings = [case.standings() for case in cases]
     first = standings[0][0]
-    whole = overall(cases) if len(cases) > 1 else []
-    good = whole[0].goals == whole[0].cases if whole else first.kept.value >= cases[0].goal
+    whole = groups(cases)
+    best = whole[0].standings[0] if whole else None
+    good = best.goals == best.cases if best else first.kept.value >= cases[0].goal
     sections = [_section(case, standing) for case, standing in zip(cases, standings, strict=True)]
-    if whole:
-        sections.insert(0, _overall_section(whole))
+    sections = [*map(_overall_section, whole), *sections]
     _write(
         path,
         title="Policies on the same traffic",
-        verdict=_verdict(cases[0], first) if not whole else _whole_verdict(whole[0]),
+        verdict=_whole_verdict(best) if best else _verdict(cases[0], first),
         good=good,
         cards=[],
         table=[],
@@ -119,7 +119,8 @@ def _section(case: CaseFigures, standings: Sequence[Standing]) -> dict[str, Any]
     }
 
 
-def _overall_section(whole: Sequence[Overall]) -> dict[str, Any]:
+def _overall_section(group: Group) -> dict[str, Any]:
+    whole = group.standings
     columns = ("policy", "cases", "goal kept", "kept", "worst hour", "× bound at goal", "× bound", "at the front")
     lines = [
         (s.policy, s.cases, s.goals, share(s.kept), share(s.worst_hour), f"{s.cost:.3f}",
@@ -128,12 +129,12 @@ def _overall_section(whole: Sequence[Overall]) -> dict[str, Any]:
     ]  # fmt: skip
     beaten = "; ".join(by for s in whole for by in s.beaten_by)
     return {
-        "title": "Overall",
+        "title": f"{group.title} ({len(group.cases)})",
         "about": "Geometric means over cases; kept and worst hour are parts of what is attainable there."
         + (f" Keeps more for less than {whole[0].policy}: {beaten}." if beaten else ""),
         "columns": columns,
         "rows": lines,
-        "picture": _picture(comparison_plots.overall(whole)),
+        "picture": _picture(comparison_plots.overall(group)),
     }
 
 

@@ -17,6 +17,8 @@ from planner.simulation.report.figures import Row
 
 SLIGHT_SHARE, SLIGHT_COST = 0.0005, 0.005
 """With a single seed a policy beats another by more than 0.05 points and 0.5 % of its GPU-hours, or not at all."""
+ALL_KNOWING = ("clairvoyant", "late")
+"""They know the future: nobody can run them, so they beat nobody and are at no front."""
 SCHEMA = "sla-planner/suite.v1"
 
 
@@ -62,6 +64,8 @@ class Standing:
     @property
     def beats_the_first(self) -> bool:
         """Whether it keeps more for less than the first policy, by more than noise."""
+        if self.policy in ALL_KNOWING:
+            return False
         if self.more_kept.half is None or self.dearer.half is None:
             return self.more_kept.value > SLIGHT_SHARE and self.dearer.value < -SLIGHT_COST
         return self.more_kept.value > self.more_kept.half and self.dearer.value < -self.dearer.half
@@ -103,13 +107,18 @@ class CaseFigures:
         """The seeds that were run."""
         return tuple(self.references)
 
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Who met."""
+        return tuple(dict.fromkeys(row.summary.policy for row in self.rows))
+
     def standings(self) -> list[Standing]:
         """Every policy, in the order in which they were named."""
         by_policy: dict[str, list[Row]] = {}
         for row in self.rows:
             by_policy.setdefault(row.summary.policy, []).append(row)
         first = next(iter(by_policy.values()), [])
-        front = front_of([(name, *_place(rows)) for name, rows in by_policy.items()])
+        front = front_of((name, *_place(rows)) for name, rows in by_policy.items() if name not in ALL_KNOWING)
         return [self._standing(name, rows, first, name in front) for name, rows in by_policy.items()]
 
     def _standing(self, name: str, rows: Sequence[Row], first: Sequence[Row], at_the_front: bool) -> Standing:
@@ -150,7 +159,7 @@ class CaseFigures:
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """One policy over all cases that it took part in: geometric means over cases."""
+    """One policy over all cases of a group that it took part in: geometric means over cases."""
 
     policy: str
     cases: int
@@ -160,11 +169,45 @@ class Overall:
     cost: float  # GPU-hours over those of the bound at the goal
     ratio: float | None  # GPU-hours over those of the bound at its own share
     fronts: int  # cases in which nobody keeps as much for less
-    beaten_by: tuple[str, ...]  # "policy in case": who keeps more for less
+    beaten_by: tuple[str, ...]  # "policy in case": who keeps more for less than the first policy
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases in which much the same policies meet, and how they stand over them."""
+
+    title: str
+    cases: tuple[CaseFigures, ...]
+    standings: tuple[Overall, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Title, names of the cases, standings."""
+        return {
+            "title": self.title,
+            "cases": [case.title for case in self.cases],
+            "standings": [standing.to_json() for standing in self.standings],
+        }
+
+
+def groups(cases: Sequence[CaseFigures]) -> list[Group]:
+    """Cases as described and cases with something changed: means over different cases would not compare.
+
+    A case that is met by less than half as many policies as others of its group is in none.
+    """
+    found = []
+    for title, group in (
+        ("Cases as described", [case for case in cases if not case.variation]),
+        ("Other start-ups and truths", [case for case in cases if case.variation]),
+    ):
+        most = max((len(case.policies) for case in group), default=0)
+        alike = tuple(case for case in group if 2 * len(case.policies) >= most)
+        if len(alike) > 1:
+            found.append(Group(title, alike, tuple(overall(alike))))
+    return found
 
 
 def overall(cases: Sequence[CaseFigures]) -> list[Overall]:

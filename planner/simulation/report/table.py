@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Group as Tables
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from planner.simulation.report.figures import Latency, Summary
-from planner.simulation.report.standings import CaseFigures, Mean, Overall, Standing
+from planner.simulation.report.standings import CaseFigures, Group, Mean, Standing
 
 
 def verdict(summary: Summary) -> str:
@@ -48,7 +49,7 @@ def simulation(summary: Summary) -> RenderableType:
     for name, text in lines:
         table.add_row(name, text)
     notes = [Text(f"note: {note}", style="dim") for note in summary.notes]
-    return Group(
+    return Tables(
         Text(f"{summary.policy}: {verdict(summary)}", style="bold green" if good else "bold red"), table, *notes
     )
 
@@ -71,16 +72,20 @@ def comparison(case: CaseFigures) -> RenderableType:
             f"{s.changes_per_hour.value:.1f}",
         )
     chosen = [Text(f"{s.policy}: {knobs(s)}", style="dim") for s in standings if s.chosen]
-    return Group(table, *chosen, *(Text(line, style="bold red") for line in lost(standings)))
+    return Tables(table, *chosen, *(Text(line, style="bold red") for line in lost(standings)))
 
 
-def overall(standings: Sequence[Overall]) -> RenderableType:
-    """All cases: every policy a line."""
-    caption = "geometric means over cases; kept and worst hour are parts of what is attainable"
-    table = Table(title="Overall", caption=caption)
-    for name in ("policy", "cases", "goal kept", "kept", "worst h", "× bound at goal", "× bound", "front"):
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy")
-    for s in standings:
+def overall(group: Group) -> RenderableType:
+    """A group of cases: every policy a line."""
+    caption = (
+        "geometric means; kept and worst hour are parts of what is attainable;\n"
+        "× goal: GPU-hours over the bound's at the goal, × own: over the bound's at the policy's share"
+    )
+    table = Table(title=f"{group.title} ({len(group.cases)})", caption=caption)
+    for name in ("policy", "in", "goal kept", "kept", "worst h", "× goal", "× own", "front"):
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name != "policy",
+                         min_width=14 if name == "policy" else None, overflow="fold")  # fmt: skip
+    for s in group.standings:
         table.add_row(
             s.policy,
             str(s.cases),
@@ -92,8 +97,8 @@ def overall(standings: Sequence[Overall]) -> RenderableType:
             str(s.fronts),
         )
     beaten = [Text(f"keeps more for less than {s.policy}: {by}", style="bold red")
-              for s in standings for by in s.beaten_by]  # fmt: skip
-    return Group(table, *beaten)
+              for s in group.standings for by in s.beaten_by]  # fmt: skip
+    return Tables(table, *beaten)
 
 
 def lost(standings: Sequence[Standing]) -> list[str]:

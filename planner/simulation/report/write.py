@@ -61,12 +61,12 @@ def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, ob
     """Many cases, everywhere it was asked for; ``about`` is what to say of the suite."""
     from rich.console import Group
 
-    whole = standings.overall(cases)
+    whole = standings.groups(cases)
     content = {"schema": standings.SCHEMA, **about, "cases": [case.to_json() for case in cases],
-               "overall": [standing.to_json() for standing in whole]}  # fmt: skip
+               "overall": [group.to_json() for group in whole]}  # fmt: skip
     _json(content, outputs.json_file)
     written = _pictures(cases, outputs) + _page(cases, outputs, about)
-    _show(Group(*map(table.comparison, cases), table.overall(whole)), outputs, written)
+    _show(Group(*map(table.comparison, cases), *map(table.overall, whole)), outputs, written)
 
 
 def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
@@ -77,12 +77,13 @@ def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
     outputs.plots.mkdir(parents=True, exist_ok=True)
     if len(cases) == 1:
         return [plots.write(plots.case(cases[0]), outputs.plots / "comparison.png")]
-    overall = plots.write(plots.overall(standings.overall(cases)), outputs.plots / "overall.png")
-    names = [re.sub(r"[^\w.-]+", "-", case.title) for case in cases]
-    return [
-        overall,
-        *(plots.write(plots.case(c), outputs.plots / f"{n}.png") for c, n in zip(cases, names, strict=True)),
-    ]
+    drawn = {f"overall {group.title}": plots.overall(group) for group in standings.groups(cases)}
+    drawn |= {case.title: plots.case(case) for case in cases}
+    return [plots.write(figure, outputs.plots / f"{_file_name(title)}.png") for title, figure in drawn.items()]
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-")
 
 
 def _page(cases: Sequence[CaseFigures], outputs: Outputs, settings: Mapping[str, object]) -> list[Path]:
