@@ -17,6 +17,7 @@ from planner.commands._options import written_default
 from planner.config import CompareSettings, LiveSettings, SimulateSettings, SizeSettings, find, load
 from planner.config.backtest import BacktestSettings
 from planner.config.flags import Setting, settings
+from planner.config.fleet import FleetSettings
 from profiler.cli import main as profiler
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -85,6 +86,8 @@ configuration first. Numbers by pool are written `{prefill: 13, decode: 5}`, as 
     yield from _table(SimulateSettings)
     yield "## `planner compare`\n\nAll settings of `simulate`, and:\n"
     yield from _table(CompareSettings, {one.path for one in settings(SimulateSettings)})
+    yield "## `planner fleet`\n"
+    yield from _table(FleetSettings)
     yield "## `planner size`\n"
     yield from _table(SizeSettings)
     yield "## `planner run`, `planner check`\n"
@@ -144,6 +147,11 @@ def _shipped() -> Iterator[str]:
     yield from (f"- `{_name(file)}`" for file in resources.names("profiles"))
     yield "\n## Scenarios\n\nFor `planner simulate NAME` and `planner compare NAME`.\n"
     yield from (f"- `{_name(file)}`: {_described(_name(file))}" for file in resources.names("scenarios"))
+    yield "\n## Fleets\n\nFor `planner fleet NAME`.\n"
+    yield from (
+        f"- `{_name(file)}`: {load(FleetSettings, find(_name(file), 'fleets'), {}).description}"
+        for file in resources.names("fleets")
+    )
     yield "\n## Traffic\n\nFor `--traffic` and `--lengths`; `planner data list` has more to fetch.\n"
     yield from (f"- `{_name(file)}`" for file in resources.names("traffic"))
     yield ""

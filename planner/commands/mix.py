@@ -44,7 +44,9 @@ class Priced:
 
 @click.command("mix")
 @click.argument("configuration", metavar="CONFIG.yaml")
-@settings_options(SimulateSettings, without=("--law", "--replicas", "--report", "--plots", "--decisions"))
+@settings_options(
+    SimulateSettings, without=("--law", "--replicas", "--report", "--plots", "--decisions", "--min-attainment")
+)
 @click.option("--waiting", type=click.FloatRange(min=0, min_open=True), default=KNOBS["waiting"], show_default=True,
               help="Kthena's target of waiting requests for one replica.")  # fmt: skip
 @click.option("--kv-usage", type=click.FloatRange(min=0, min_open=True), default=KNOBS["kv_usage"], show_default=True,
