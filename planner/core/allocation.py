@@ -20,7 +20,7 @@ Fleet = Mapping[str, int]
 FITS = 1e-9
 """Prices are sums of floats: this much above the budget is rounding."""
 
-WORTH_A_MOVE = 0.01
+WORTH_A_MOVE = 0.03
 """A replica that moves serves nobody for a start-up: budgets move when this share of all requests more is kept."""
 
 
