@@ -74,9 +74,8 @@ def held(cases: Sequence[Case], crew: Crew) -> list[CaseFigures]:
     """
     seeded = [_with_seeds(case) for case in cases]
     under_way = _prepared([case for group in seeded for case in group], crew)
-    _find_fixed(under_way, crew)
-    _tune(under_way, crew)
     _tabulate(under_way, crew)
+    _tune(under_way, crew)
     _run(under_way, crew)
     _close_in(under_way, crew)
     going = iter(under_way)
@@ -96,20 +95,33 @@ def _prepared(cases: Sequence[Case], crew: Crew) -> list[_Case]:
     return [_Case(*parts) for parts in zip(cases, sites, found, strict=True)]
 
 
-def _find_fixed(cases: Iterable[_Case], crew: Crew) -> None:
-    """The best fixed fleets; start-up has no part in them."""
-    wanted = [one for one in cases if any(c.law == "static" for c in one.case.contenders)
-              and not one.settings.replicas]  # fmt: skip
-    by_world = {(one.prepared.truth, one.settings.sla.goal): one for one in wanted}
-    pieces = [
-        Piece(jobs.best_fixed, (one.site,), one.key("static"), one.prepared.requests) for one in by_world.values()
+def _tabulate(cases: Sequence[_Case], crew: Crew) -> None:
+    """The tables of the bound and the best fixed fleets, once for all cases that share a truth."""
+    worlds = {one.prepared.truth: one for one in cases}
+    wanted = [one for one in cases if any(c.law == "static" for c in one.case.contenders)]
+    fleets = {(one.prepared.truth, one.settings.sla.goal): one for one in wanted if not one.settings.replicas}
+    searches = [
+        Piece(jobs.best_fixed, (one.site,), one.key("static"), 100.0 * one.prepared.requests) for one in fleets.values()
     ]
-    found = dict(zip(by_world, crew.do("best fixed fleets", pieces), strict=True))
-    for one in wanted:
-        one.fixed = found[one.prepared.truth, one.settings.sla.goal]
+    windows = [piece for truth, one in worlds.items() for piece in _windows(truth, one)]
+    results = crew.do("windows of the bound, best fixed fleets", [*searches, *windows])
+    found = iter(results[len(searches) :])
+    known = {
+        truth: clairvoyant.joined([next(found) for _ in range(0, one.prepared.windows, PIECE)])
+        for truth, one in worlds.items()
+    }
+    best = dict(zip(fleets, results, strict=False))
     for one in cases:
-        if one.settings.replicas:
-            one.fixed = dict(one.settings.replicas)
+        one.known = known[one.prepared.truth]
+    for one in wanted:
+        one.fixed = dict(one.settings.replicas) or best[one.prepared.truth, one.settings.sla.goal]
+
+
+def _windows(truth: str, one: _Case) -> Iterator[Piece]:
+    for first in range(0, one.prepared.windows, PIECE):
+        last = min(first + PIECE, one.prepared.windows)
+        key = "\n".join((store.sources_of_the_bound(), truth, f"{first}-{last}"))
+        yield Piece(jobs.tables, (one.site, first, last), key, one.prepared.requests)
 
 
 def _tune(cases: Iterable[_Case], crew: Crew) -> None:
@@ -136,25 +148,6 @@ def _tune(cases: Iterable[_Case], crew: Crew) -> None:
             except StopIteration as over:
                 one.chosen[c.name] = over.value
         searches = going
-
-
-def _tabulate(cases: Sequence[_Case], crew: Crew) -> None:
-    """The tables of the bound, once for all cases that share a truth."""
-    worlds = {one.prepared.truth: one for one in cases}
-    pieces: list[Piece] = []
-    for truth, one in worlds.items():
-        count = one.prepared.windows
-        for first in range(0, count, PIECE):
-            last = min(first + PIECE, count)
-            key = "\n".join((store.sources_of_the_bound(), truth, f"{first}-{last}"))
-            pieces.append(Piece(jobs.tables, (one.site, first, last), key, one.prepared.requests))
-    found = iter(crew.do("windows of the bound", pieces))
-    known = {
-        truth: clairvoyant.joined([next(found) for _ in range(0, one.prepared.windows, PIECE)])
-        for truth, one in worlds.items()
-    }
-    for one in cases:
-        one.known = known[one.prepared.truth]
 
 
 def _run(cases: Sequence[_Case], crew: Crew) -> None:
