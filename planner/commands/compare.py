@@ -67,6 +67,8 @@ def _single(configuration: str | None, flags: Mapping[str, Any], held: Held) -> 
     policies = contenders.expanded(settings.policies)
     problems = contenders.problems([name for name in policies if name in settings.policies], settings.mode)
     problems += contenders.problems(policies)
+    if settings.further:
+        problems.append("further pools: compare knows no bound for several kinds of GPU; planner mix compares them")
     if problems:
         raise config.ConfigError(list(dict.fromkeys(problems)))
     settings = settings.model_copy(update={"policies": policies})
@@ -108,7 +110,16 @@ def _suite(name: str, configuration: str | None, traces: Path | None, flags: dic
 
 
 def _judge(cases: Sequence[CaseFigures], floor: float | None) -> None:
-    """Exit code 1 when the first policy of a case kept less than ``floor``."""
+    """Exit code 1 when the first policy of a case kept less than ``floor``.
+
+    Raises:
+        BoundBrokenError: a policy was cheaper than the clairvoyant bound: the bound is wrong.
+    """
+    from planner.simulation.clairvoyant import BoundBrokenError
+
+    broken = [f"{case.title}: {words}" for case in cases for words in case.broken]
+    if broken:
+        raise BoundBrokenError("; ".join(broken))
     least = min(case.standings()[0].kept.value for case in cases)
     if floor is not None and least < floor:
         click.echo(f"attainment {least:.2%} is below --min-attainment {floor:.2%}", err=True)
@@ -116,11 +127,7 @@ def _judge(cases: Sequence[CaseFigures], floor: float | None) -> None:
 
 
 def _held(cases: list[Case], jobs: int | None, fresh: bool, backend: str, cluster: str | None) -> list[CaseFigures]:
-    """What came of the cases.
-
-    Raises:
-        BoundBrokenError: a policy was cheaper than the clairvoyant bound: the bound is wrong.
-    """
+    """What came of the cases."""
     import joblib
 
     from planner.arena import store

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner.cli import main
+from planner.simulation import clairvoyant
 
 PROMISE = ("--profile", "h200-llama31-8b-fp8-tp1", "--ttft", "500ms", "--itl", "25ms")
 SHORT = ("--traffic", "poisson:rate=20/s,duration=4m", "--lengths", "azure2023_conv", *PROMISE)
@@ -110,7 +111,7 @@ def test_size_within_a_budget_that_does_not_reach() -> None:
 
 
 def test_compare_has_a_row_a_policy_and_a_ratio_a_row(tmp_path: Path) -> None:
-    found = invoke("compare", *SHORT, "--policies", "slo,classic,static,late,clairvoyant", "--json", "-",
+    found = invoke("compare", *SHORT, "--policies", "slo,classic,static,late,clairvoyant", "--json", "-", "--jobs", "1",
                    "--report", str(tmp_path / "r.html"))  # fmt: skip
     answer = json.loads(found.stdout)
     rows = {row["policy"]: row for row in answer["rows"]}
@@ -122,6 +123,17 @@ def test_compare_has_a_row_a_policy_and_a_ratio_a_row(tmp_path: Path) -> None:
     assert rows["clairvoyant"]["ratio_to_clairvoyant"]["gpu_hours"] == 1.0
     assert rows["static"]["attainment"]["both"] >= 0.99  # the best fixed fleet in hindsight
     assert "× bound" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_policy_cheaper_than_the_bound_ends_the_program_loudly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After all results have been written: an hour's work is not lost."""
+    monkeypatch.setattr(clairvoyant, "broken", lambda summary, ideal: f"{summary.policy} is too cheap")
+    with pytest.raises(clairvoyant.BoundBrokenError, match="classic is too cheap"):
+        invoke("compare", *SHORT, "--policies", "classic", "--jobs", "1", "--json", str(tmp_path / "r.json"))
+
+    assert json.loads((tmp_path / "r.json").read_text())["rows"]
 
 
 def test_a_policy_that_cannot_size_the_mode_is_told_before_any_run() -> None:

@@ -96,6 +96,7 @@ class CaseFigures:
     references: Mapping[int, float]  # by seed: GPU-hours of the bound at ``goal``
     curve: tuple[tuple[float, float], ...]  # clairvoyant runs of the first seed: GPU-hours, share kept
     notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()  # who was cheaper than the bound with as much kept, in words
 
     @property
     def title(self) -> str:
@@ -154,6 +155,7 @@ class CaseFigures:
             "rows": [row.to_json() for row in self.rows],
             "standings": [standing.to_json() for standing in self.standings()],
             "notes": list(self.notes),
+            "broken": list(self.broken),
         }
 
 
