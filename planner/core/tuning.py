@@ -26,6 +26,8 @@ class Tuning:
     """Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
     forecast_spread: float = 1.0
     """The forecast's own spread of rates, as it was calibrated. 0: a point forecast."""
+    drift: bool = True
+    """Prompt and answer tokens are foreseen apart from requests: recorded prompts drift by 20 % in three minutes."""
     prior_spread: float = 0.15
     """Relative forecast error until residuals have been collected; public traces have 5 to 30 %, three minutes on."""
 
@@ -55,7 +57,7 @@ class Tuning:
     burstiness below it."""
     backlog: float = 1.0
     """Share of a backlog that counts as load to be worked off. 0: a backlog is not looked at."""
-    patience: float = 2.0
+    patience: float = 1.5
     """A replica that has been starting for so many times its start-up counts as supply no longer."""
     made_up: float = 0.5
     """At most this share of a pool is asked for in place of replicas that others overtook. 0: none is made up for."""

@@ -16,7 +16,7 @@ from planner.core.tuning import Tuning
 from planner.core.types import Decision, Observation, PoolReading, Reason
 from tests.core.worlds import DECODE, PREFILL, policy, window
 
-TUNING = Tuning()
+TUNING = Tuning(patience=2.0)
 BELIEVED = replace(PREFILL, startup_s=100.0)
 
 
