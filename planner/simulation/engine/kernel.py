@@ -30,8 +30,8 @@ FREE, SERVING, DRAINING, GONE = range(4)
 # columns of ``State.gi`` (counters and cursors of the whole plant)
 ARRIVED, STARTED, FINISHED, FAILED, JOIN_COUNT, ROBIN_FIRST, ROBIN_SECOND, DOOR_FIRST, DOOR_FIRST_TAIL, DOOR_SECOND, \
     DOOR_SECOND_TAIL, DOOR_FIRST_COUNT, DOOR_SECOND_COUNT, PREEMPTIONS, RETRIED, LIVE, SERVING_FIRST, \
-    SERVING_SECOND = range(18)  # fmt: skip
-GI = 18
+    SERVING_SECOND, SOONEST = range(19)  # fmt: skip
+GI = 19
 # columns of ``State.gf``
 NOW, CACHED, GENERATED, TTFT_SUM, ITL_SUM, ISL_SUM, OSL_SUM, DURATION_SUM = range(8)
 GF = 8
@@ -296,11 +296,23 @@ def _stepped(s, w, steps, elapsed):
 
 
 @inlined
+def _set_due(s, w, at):
+    """The next event of worker ``w``: is it the soonest of all, or no longer?"""
+    s.due[w] = at
+    who = s.gi[SOONEST]
+    if w == who:
+        s.gi[SOONEST] = NOBODY
+    elif who != NOBODY and at < s.due[who]:
+        s.gi[SOONEST] = w
+
+
+@inlined
 def _plan(s, w):
     """When the next event of worker ``w`` is due."""
     n, phase = s.wk[w].n, s.wk[w].phase_count
+    s.load[w] = float(n + s.wk[w].waiting + phase) + 1e-9 * (s.wk[w].held + s.wk[w].waiting_tokens)
     if n == 0 and phase == 0:
-        s.wk[w].next = np.inf
+        _set_due(s, w, np.inf)
         return
     target = np.inf
     if n > 0:
@@ -309,7 +321,7 @@ def _plan(s, w):
     target = min(target, s.wk[w].phase_end)
     steps = max(0.0, target - s.wk[w].v)
     growth = s.wk[w].decode_scale * s.wk[w].per_token * n
-    s.wk[w].next = s.wk[w].t + steps * (_step_s(s, w) + 0.5 * growth * steps)
+    _set_due(s, w, s.wk[w].t + steps * (_step_s(s, w) + 0.5 * growth * steps))
 
 
 @inlined
@@ -606,7 +618,7 @@ def _pick_prefill(s, p, request, at):
         w = s.rows[0, k]
         work = float(s.wk[w].waiting_tokens + s.wk[w].reserved)
         if s.wk[w].together == 0:
-            work = max(0.0, s.wk[w].free_at - at) / s.wk[w].per_prompt_token
+            work = max(0.0, s.free_at[w] - at) / s.wk[w].per_prompt_token
         if p[ROUTER] == KV_AWARE:
             work += s.req[request].isl - _hit_tokens(s, p, w, request)
             work *= s.wk[w].prompt_weight
@@ -634,8 +646,7 @@ def _pick_batch(s, p, stage, request):
                 prompts = s.req[request].isl - _hit_tokens(s, p, w, request) + pending
                 cost += p[OVERLAP] * s.wk[w].prompt_weight * prompts
         else:
-            cost = float(s.wk[w].n + s.wk[w].waiting + s.wk[w].phase_count)
-            cost += 1e-9 * (s.wk[w].held + s.wk[w].waiting_tokens)
+            cost = s.load[w]
         if cost < least:
             best, least = w, cost
     return best
@@ -656,17 +667,17 @@ def _arrive(s, p, request, at):
     if s.wk[w].together > 0:
         _hand_over(s, p, w, request, at)
         return
-    start = max(at, s.wk[w].free_at)
+    start = max(at, s.free_at[w])
     s.req[request].hit = _hit_tokens(s, p, w, request)
     service = _prefill_s(s, w, s.req[request].isl, s.req[request].hit)
     moved = p[TRANSFER_BASE] + p[TRANSFER_PER_TOKEN] * s.req[request].isl
     gives_up = s.req[request].arrival + p[TIMEOUT]
     if p[TIMEOUT] > 0 and start + service + moved > gives_up:
-        s.wk[w].free_at = max(s.wk[w].free_at, gives_up) if start < gives_up else s.wk[w].free_at  # cut short
+        s.free_at[w] = max(s.free_at[w], gives_up) if start < gives_up else s.free_at[w]  # cut short
         _push_join(s, max(at, gives_up), request, CANCEL)
         return
     _remember_blocks(s, w, request)
-    s.wk[w].free_at = start + service
+    s.free_at[w] = start + service
     s.req[request].at_prefill = w
     s.req[request].service = service
     _push_join(s, start + service + moved, request, JOIN)
@@ -721,17 +732,28 @@ def _due_join(s, p, second):
         _arrive(s, p, request, at)
 
 
+@inlined
+def _find_soonest(s):
+    """Look through all batch workers for the next event; without any, some row that has none."""
+    who, soonest = 0, np.inf
+    for k in range(s.gi[LIVE]):
+        w = s.rows[LIVE_ROWS, k]
+        if s.due[w] < soonest:
+            soonest, who = s.due[w], w
+    s.gi[SOONEST] = who
+
+
 @compiled
 def run_until(s, p, until):
     """Advance the plant to ``until``; ``False`` when the join heap is full and must grow first."""
     n = len(s.req)
+    s.gi[SOONEST] = NOBODY
     second = 0 if p[AGGREGATED] > 0 else 1
     while True:
-        soonest, who = np.inf, NOBODY
-        for k in range(s.gi[LIVE]):
-            w = s.rows[LIVE_ROWS, k]
-            if s.wk[w].next < soonest:
-                soonest, who = s.wk[w].next, w
+        if s.gi[SOONEST] == NOBODY:
+            _find_soonest(s)
+        who = s.gi[SOONEST]  # most events leave it as it is
+        soonest = s.due[who]
         joins = s.joins[0].at if s.gi[JOIN_COUNT] > 0 else np.inf
         arrives = s.req[s.gi[ARRIVED]].arrival if s.gi[ARRIVED] < n else np.inf
         if min(soonest, min(joins, arrives)) > until:
@@ -832,7 +854,7 @@ def kill_batch(s, p, w, second):
     while s.wk[w].waiting > 0:
         request = s.wk[w].head
         _orphan(s, p, w, _unqueue(s, w, _context(s, request)), at, second)
-    s.wk[w].kv, s.wk[w].held, s.wk[w].reserved, s.wk[w].extra, s.wk[w].next = 0.0, 0, 0.0, 0.0, np.inf
+    s.wk[w].kv, s.wk[w].held, s.wk[w].reserved, s.wk[w].extra, s.due[w] = 0.0, 0, 0.0, 0.0, np.inf
 
 
 @compiled

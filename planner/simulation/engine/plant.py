@@ -116,7 +116,7 @@ class Plant:
             for name in self._speeds.dtype.names or ():
                 worker[name] = self._speeds[index][name]
             worker["status"] = k.SERVING
-            worker["t"] = worker["free_at"] = self.now
+            worker["t"] = self._s.free_at[row] = self.now
             self._row_of[number], self._pool_of[number] = row, index
         self._list_rows()
         while self._s.gi[k.JOIN_COUNT] + self._s.gi[k.DOOR_FIRST_COUNT] + 2 >= len(self._s.joins):
@@ -140,7 +140,7 @@ class Plant:
         row = self._row_of[worker]
         if self._is_queue(worker):
             self._s.wk[row]["status"] = k.DRAINING
-            self._s.wk[row]["ended"] = max(self.now, float(self._s.wk[row]["free_at"]))
+            self._s.wk[row]["ended"] = max(self.now, float(self._s.free_at[row]))
         else:
             k.drain_batch(self._s, row)
         self._list_rows()

@@ -68,10 +68,8 @@ WORKER = np.dtype(
         ("reserved", "f8"),  # tokens of prompts in a prefill phase
         ("phase_end", "f8"),  # virtual clock at which the phase is over, or may begin; infinite: neither
         ("extra", "f8"),  # seconds of prefill in the step
-        ("free_at", "f8"),  # prefill workers: when all assigned work is done
         ("ended", "f8"),
         ("debt", "f8"),  # steps that sequences sat through before their own first gap
-        ("next", "f8"),  # when the next event is due
         ("gaps_s", "f8"),
         ("gaps", "f8", (k.BUCKETS,)),  # token gaps by duration
         ("status", "i4"),
@@ -96,6 +94,9 @@ class State(NamedTuple):
     req: Records
     joins: Records  # heap by time
     wk: Records  # by worker row
+    free_at: F64  # by row: when a prefill worker that takes one prompt at a time has done all it was given
+    load: F64  # by row: requests of a batch worker, and between equals its tokens
+    due: F64  # by row: when the next event of a batch worker is due
     seq: Records  # [row, k]: heap by virtual finish
     hist: F64  # see kernel.SIGNALS
     rows: I32  # [0 or 1, k]: rows that serve, by stage; [2, k]: batch rows with events
@@ -108,7 +109,7 @@ class State(NamedTuple):
     cache_queue: I32  # [row, k]: (block, stamp), least recently touched first
 
 
-BY_ROW = ("wk", "seq", "cached_stamp", "cache_queue")
+BY_ROW = ("wk", "free_at", "load", "due", "seq", "cached_stamp", "cache_queue")
 SHARED = ("table", "block_ids", "block_starts")
 """Never written: copies of a plant may share them."""
 
@@ -118,9 +119,12 @@ def fresh_rows(count: int, sequences: int, blocks: int, queue: int) -> dict[str,
     workers = np.zeros(count, WORKER)
     for name in ("head", "tail", "phase_head"):
         workers[name] = k.NOBODY
-    workers["next"] = workers["ended"] = workers["phase_end"] = np.inf
+    workers["ended"] = workers["phase_end"] = np.inf
     return {
         "wk": workers,
+        "free_at": np.zeros(count),
+        "load": np.zeros(count),
+        "due": np.full(count, np.inf),
         "seq": np.zeros((count, sequences), SEQUENCE),
         "cached_stamp": np.zeros((count, blocks), np.int32),
         "cache_queue": np.zeros((count, queue, 2), np.int32),
