@@ -17,7 +17,7 @@ from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
 from planner.core.supply import Supply, planned
 from planner.core.tuning import LEAST_OBSERVED, LEAST_RATE, SHORT_TERM_S, Tuning
-from planner.core.types import DemandForecast, Observation, Reason, Role
+from planner.core.types import DemandForecast, Observation, Reason, Role, Window
 from predictors import registry
 from predictors.api import Forecast, Predictor
 
@@ -25,24 +25,26 @@ from predictors.api import Forecast, Predictor
 def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Proposal | None, PlannerState]:
     """The full decision: demand over the horizon, corrected profile, replicas at today's price of a miss."""
     rate = _offered(policy, state)
-    predictor = _taught(policy, state, seen.at, rate)
-    state = _learnt(policy, state, seen, predictor, rate)
+    predictors = _taught(policy, state, seen.at, rate)
+    state = _learnt(policy, state, predictors, rate)
     if rate is None:
         return None, state
     horizon_s = max(state.supply.get(p.name, Supply()).startup_s(p) for p in policy.pools) + policy.interval_s
-    path = predictor.path(max(1, math.ceil(horizon_s / policy.interval_s - 1e-6)))
+    steps = max(1, math.ceil(horizon_s / policy.interval_s - 1e-6))
+    path = predictors["rate"].path(steps)
     rates = scenarios(path, rate, policy.tuning)
     if sum(rates) <= len(rates) * LEAST_RATE:
         return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=None)
     load = _load(policy, state, rates, rate)
     if load is None:
         return None, state
+    load = _with_drift(policy, predictors, load, steps)
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
     state = _priced(policy, state, parts, load)
     forecast = _forecast(path, rates, load, horizon_s)
     extra = _backlog_rate(policy, state, seen, load, parts, rate)
     if extra > 0:
-        load = replace(load, rates=tuple(r + extra for r in rates))
+        load = load.plus(extra)
         parts = slo.models(policy.pools, policy.sla, load, state.corrections)
     return _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED), replace(state, load=load)
 
@@ -63,7 +65,7 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
         return None
     parts = slo.models(policy.pools, policy.sla, load, state.corrections)
-    sudden = replace(load, rates=(sure + _backlog_rate(policy, state, seen, load, parts, sure),))
+    sudden = load.at(sure + _backlog_rate(policy, state, seen, load, parts, sure))
     parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
@@ -93,14 +95,38 @@ def _offered(policy: Policy, state: PlannerState) -> float | None:
     return window.started / window.seconds
 
 
-def _taught(policy: Policy, state: PlannerState, at: float, rate: float | None) -> Predictor:
-    old = state.predictors.get("rate")
-    predictor = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
-    predictor.update(policy.slot_s(at), rate)
-    return predictor
+def _taught(policy: Policy, state: PlannerState, at: float, rate: float | None) -> dict[str, Predictor]:
+    """Predictors of requests, and of prompt and answer tokens, per second: all three with this interval's value."""
+    predictors = {}
+    for name, value in (("rate", rate), *_tokens_per_s(state.memory.gathered, rate).items()):
+        old = state.predictors.get(name)
+        predictors[name] = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
+        predictors[name].update(policy.slot_s(at), value)
+    return predictors
 
 
-def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: Predictor,
+def _tokens_per_s(window: Window | None, rate: float | None) -> dict[str, float | None]:
+    """Offered prompt tokens (prefix hits taken off) and answer tokens per second; ``None`` where no length was seen."""
+    prompts, answers = (window.input_tokens, window.output_tokens) if window is not None else (None, None)
+    isl, osl = (each.mean if each is not None else None for each in (prompts, answers))
+    if isl is not None and window is not None and prompts is not None and window.cached_tokens is not None:
+        isl *= 1.0 - min(1.0, window.cached_tokens / max(prompts.total, 1.0))
+    return {name: None if rate is None or each is None else rate * each for name, each in
+            (("prompt tokens", isl), ("answer tokens", osl))}  # fmt: skip
+
+
+def _with_drift(policy: Policy, predictors: Mapping[str, Predictor], load: Load, steps: int) -> Load:
+    """The load with prompts and answers as they are foreseen themselves: where lengths drift, requests do not tell."""
+    found = []
+    for name, mean in (("prompt tokens", load.input_tokens.mean), ("answer tokens", load.output_tokens.mean)):
+        path = predictors[name].path(steps)
+        if not policy.tuning.drift or not path or mean <= 0:
+            return load
+        found.append(tuple(tokens / mean for tokens in scenarios(path, path[0].mean, policy.tuning)))
+    return replace(load, prompt_rates=found[0], answer_rates=found[1])
+
+
+def _learnt(policy: Policy, state: PlannerState, predictors: Mapping[str, Predictor],
             rate: float | None) -> PlannerState:  # fmt: skip
     """Corrections from the interval's evidence; the interval's windows folded into the mix."""
     window = state.memory.gathered
@@ -123,7 +149,7 @@ def _learnt(policy: Policy, state: PlannerState, seen: Observation, predictor: P
         corrections=corrections,
         evidence=carried,
         memory=turn_page(state.memory, policy.tuning),
-        predictors={**state.predictors, "rate": predictor},
+        predictors=predictors,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from planner.core import tuning
 from planner.core.histogram import Histogram
+from planner.core.types import Role
 
 FIRST_BUCKET = (0.15, 0.5, 0.85)
 """Where in a bucket that starts at 0 its requests are taken to lie, in equal parts."""
@@ -73,6 +75,9 @@ class Load:
 
     ``dispersion`` is the variance over the mean of arrivals at ``dispersion_rate``; the excess over
     Poisson grows with the rate, as it does when a common factor moves all users.
+
+    Prompts and answers may be foreseen apart from requests, since lengths drift too: their rates are in requests
+    of the mean length. ``None``: as the requests.
     """
 
     rates: tuple[float, ...]  # requests per second, equally likely
@@ -81,11 +86,40 @@ class Load:
     context_tokens: float  # mean KV tokens of a sequence in decode
     dispersion: float = 1.0
     dispersion_rate: float = 0.0  # 0: dispersion is the same at every rate
+    prompt_rates: tuple[float, ...] | None = None
+    answer_rates: tuple[float, ...] | None = None
 
     @property
     def mean_rate(self) -> float:
         """Mean of the equally likely rates."""
         return sum(self.rates) / len(self.rates)
+
+    def rates_of(self, role: Role) -> tuple[float, ...]:
+        """The equally likely rates of the work that workers of this role do; of both kinds, the higher."""
+        prompts, answers = self.prompt_rates or self.rates, self.answer_rates or self.rates
+        if role is Role.PREFILL:
+            return prompts
+        if role is Role.DECODE:
+            return answers
+        return tuple(map(max, prompts, answers))
+
+    def plus(self, extra: float) -> Load:
+        """With ``extra`` requests per second on top."""
+        return self._each(lambda rates: tuple(rate + extra for rate in rates))
+
+    def at(self, rate: float) -> Load:
+        """With ``rate`` requests per second for certain, and as much work in each as was foreseen on the mean."""
+        factor = rate / self.mean_rate
+        return self._each(lambda rates: (factor * sum(rates) / len(rates),))
+
+    def _each(self, change: Callable[[tuple[float, ...]], tuple[float, ...]]) -> Load:
+        prompts, answers = self.prompt_rates, self.answer_rates
+        return replace(
+            self,
+            rates=change(self.rates),
+            prompt_rates=change(prompts) if prompts else None,
+            answer_rates=change(answers) if answers else None,
+        )
 
     def dispersion_at(self, rate: float) -> float:
         """Variance over mean of arrivals when ``rate`` requests per second come."""

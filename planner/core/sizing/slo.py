@@ -104,17 +104,17 @@ def smallest(model: PoolModel, load: Load, share: float) -> int:
 
 
 def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
-    """Expected missed requests per second over the equally likely rates.
+    """Expected missed requests per second over the equally likely rates of the pool's work.
 
     From the highest down: where it misses next to nothing, all lower rates miss even less.
     """
-    missed = 0.0
-    for rate in sorted(load.rates, reverse=True):
+    missed, rates = 0.0, load.rates_of(model.pool.role)
+    for rate in sorted(rates, reverse=True):
         share = model.miss(n, rate)
         if share < NEGLIGIBLE:
             break
         missed += rate * share
-    return missed / len(load.rates)
+    return missed / len(rates)
 
 
 def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, float]) -> Expected:
