@@ -44,8 +44,8 @@ check: $(READY) ## style, types, layers, generated pages
 bench: $(READY) ## speed of the plant and of decisions, quality of the predictors
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
-golden: $(READY) ## rewrite the recorded decisions after a change of the law that is meant
-	$(BIN)/python -m pytest tests/golden --write-golden
+golden: $(READY) ## rewrite the recorded decisions after a change that is meant; prints them, and what they keep and cost
+	$(BIN)/python -m pytest tests/golden --write-golden --capture=no --quiet
 
 docs: $(READY) ## write the generated reference pages anew
 	$(BIN)/python scripts/gen_reference.py

@@ -1,11 +1,12 @@
 """Decisions on short segments of the suite's traffic, as they were when last accepted.
 
 A change of the law, a predictor or the plant shows here as a diff to read: ``make golden`` writes the traces
-anew. Only fleets, reasons and rules are recorded, no floating-point figures.
+anew and prints which decisions changed, and what was kept and spent before and now.
 """
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from planner import config
 from planner.commands._runs import built, run_policy, start_of
 from planner.config import SimulateSettings
+from planner.simulation.report.figures import summarise
 
 HERE = Path(__file__).parent
 SPLIT = {"profile": "h200-llama31-8b-fp8-tp1", "sla.ttft": "500ms", "sla.itl": "25ms"}
@@ -64,11 +66,12 @@ LARGE: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def trace(scenario: str | None, changes: dict[str, str]) -> str:
-    """One line for every moment at which a decision was made or the fleet changed."""
+    """What it kept and cost, then one line for every moment at which a decision was made or the fleet changed."""
     settings = config.load(SimulateSettings, config.find(scenario) if scenario else None, changes)
     profile, world = built(settings)
     run = run_policy(settings, profile, world, start_of(settings, world))
-    lines, last = [], None
+    summary = summarise(run)
+    lines, last = [f"kept {summary.attainment.both:.2%} with {summary.gpu_hours:.2f} GPU-hours"], None
     for step in run.steps:
         decision = step.decision
         wanted = " ".join(f"{pool}={n}" for pool, n in decision.wanted.items())
@@ -82,9 +85,13 @@ def trace(scenario: str | None, changes: dict[str, str]) -> str:
 
 def hold_to(name: str, said: str, rewrite: bool) -> None:
     path = HERE / f"{name}.txt"
-    if rewrite:
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if said != before:
+        changes = list(difflib.unified_diff(before.splitlines(), said.splitlines(), "before", "now", n=0, lineterm=""))
+        told = "\n".join([f"{name}:", *(line for line in changes if not line.startswith("@@"))])
+        assert rewrite, f"{told}\nif that is meant: make golden, and say why in the commit message"
+        print(f"\n{told}")
         path.write_text(said, encoding="utf-8")
-    assert said == path.read_text(encoding="utf-8"), f"{name} decides otherwise; if that is meant: make golden"
 
 
 @pytest.mark.parametrize("name", SEGMENTS)
