@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live stack test check bench golden docs tutorial lock clean
+.PHONY: help setup demo demo-live stack test check bench bench-decisions golden docs tutorial lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(READY) ## a virtual environment with everything; leaves .venv/bin/planner
 
@@ -43,6 +43,9 @@ check: $(READY) ## style, types, layers, generated pages
 
 bench: $(READY) ## speed of the plant and of decisions, quality of the predictors
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+bench-decisions: $(READY) ## every policy on the quick suite: the table of the README
+	$(BIN)/planner compare --suite quick
 
 golden: $(READY) ## rewrite the recorded decisions after a change that is meant; prints them, and what they keep and cost
 	$(BIN)/python -m pytest tests/golden --write-golden --capture=no --quiet
