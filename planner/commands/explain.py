@@ -127,7 +127,7 @@ def _show_changes(recorded: Recording) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from planner.replay import words
+    from planner import words
     from planner.replay.moments import offset
 
     listed = list(recorded.changes())

@@ -103,12 +103,10 @@ class Reason(StrEnum):
     MAX_REPLICAS = "max-replicas"
     STABILIZATION = "scale-down-stabilization"
     STEP_UP = "scale-up-step"
-    STEP_DOWN = "scale-down-step"
     GPU_BUDGET = "gpu-budget"
     SHARED_BUDGET = "shared-budget"
     INFEASIBLE = "infeasible-sla"
     OVERDUE = "overdue-replicas"
-    WHAT_IF = "what-if-one-less"
 
 
 @dataclass(frozen=True, slots=True)

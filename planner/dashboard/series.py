@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner import words
 from planner.adapters.decision_log import About, LoggedStep
 from planner.core.codec import to_json
 from planner.core.types import Decision, DemandForecast, Reason, Role
-from planner.dashboard import figures, words
+from planner.dashboard import figures
 from planner.dashboard.faults import Faults, Spell
 from planner.dashboard.grid import Grid
 from planner.dashboard.measured import Measured, decoding, measure, p95
@@ -168,11 +169,11 @@ class Series:
 
     def _tell(self, decision: Decision, before: Decision | None) -> None:
         """Keep what is worth telling: full decisions, and every change."""
-        asked = before.replicas if before is not None else None
-        if changed := words.changes(decision, asked):
+        asked = before.replicas if before is not None else {}
+        if changed := words.changes(decision.replicas, asked):
             self._changes.append(Change(decision.at, changed, decision.reason.value))
         if changed or self._told is None or decision.reason is not Reason.HELD_BETWEEN:
-            self._told = (decision, words.headline(decision, asked))
+            self._told = (decision, words.fleet(decision.replicas, asked))
 
     def _bound(self) -> None:
         while len(self._measured) > MOST_BINS:
@@ -198,7 +199,7 @@ class Series:
             "at": decision.at,
             "headline": headline,
             "reason": decision.reason.value,
-            "sentences": words.sentences(decision),
+            "sentences": words.sentences(decision, self.about),
             "feasible": decision.feasible,
             "forecast": _forecast(decision.forecast),
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import words
 from planner.adapters.processes import Event, What
 from planner.core.policy import Sla
 from planner.core.types import Decision, Observation
@@ -57,9 +58,9 @@ class Story:
         if self._quiet or event.what is What.STARTED:
             return
         self.events[event.what] += 1
-        words = _WORDS.get(event.what, str(event.what.value))
+        told = _WORDS.get(event.what, str(event.what.value))
         detail = f" ({event.detail})" if event.detail else ""
-        self._line(f"  {_SIGNS[event.what]} {event.worker} {words}{detail}")
+        self._line(f"  {_SIGNS[event.what]} {event.worker} {told}{detail}")
 
     def answered(self, reply: Reply) -> None:
         """A request was answered, or lost."""
@@ -74,7 +75,7 @@ class Story:
     def announce(self, decision: Decision) -> None:
         """The planner asks for these workers: a line when they are others than before."""
         if decision.replicas and dict(decision.replicas) != self._asked:
-            self._line(f"planner: {self._change(decision)} ({self._why(decision)})")
+            self._line(f"planner: {words.changes(decision.replicas, self._asked)} ({self._why(decision)})")
             self._asked = dict(decision.replicas)
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
@@ -85,13 +86,6 @@ class Story:
         self._trouble = error
         if time.time() >= self._told + LINE_S:
             self._stand(seen)
-
-    def _change(self, decision: Decision) -> str:
-        return ", ".join(
-            f"{pool} {self._asked.get(pool, 0)} → {count}"
-            for pool, count in decision.replicas.items()
-            if count != self._asked.get(pool)
-        )
 
     def _why(self, decision: Decision) -> str:
         seen = decision.forecast

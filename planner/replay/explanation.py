@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner import words
 from planner.adapters.decision_log import About, LoggedStep
 from planner.core.codec import to_json
 from planner.core.policy import Policy
 from planner.core.types import Reason
-from planner.replay import words
+from planner.replay import sentences
 from planner.replay.evidence import Seen, is_full, seen_before
 from planner.replay.moments import iso, offset, shown
 from planner.replay.recording import HELD, Recording
@@ -91,7 +92,7 @@ class Explanation:
         """Everything else, under the headings that people look for; empty ones are left out."""
         decision = self.found.decision
         every = {
-            "seen": tuple(words.seen(self.seen, self.about)),
+            "seen": tuple(sentences.seen(self.seen, self.about)),
             "forecast": tuple(words.forecast(decision, self.about)) or self._planned(),
             "profile": tuple(words.corrections(decision)),
             "wanted": (f"{words.fleet(decision.wanted)}.",) if decision.wanted and decision.reason not in HELD else (),
@@ -107,7 +108,7 @@ class Explanation:
         """What a fast look held its rate against."""
         if self.turning is None or self.turning.planned_rate is None:
             return ()
-        return (words.planned(self.turning.planned_rate),)
+        return (sentences.planned(self.turning.planned_rate),)
 
     def _turns(self) -> list[str]:
         if self.turning is None:
@@ -118,8 +119,8 @@ class Explanation:
         start = self.recording.start
         for hold in self.turning.holds:
             since, until = (f"{offset(at - start)} into the log" for at in (hold.wanted_at, hold.until))
-            said.append(words.held_until(hold.pool, hold.replicas, since, until))
-        return said + [words.turn(one) for one in self.turning.what_ifs]
+            said.append(sentences.held_until(hold.pool, hold.replicas, since, until))
+        return said + [sentences.turn(one) for one in self.turning.what_ifs]
 
     def _problems(self) -> tuple[str, ...]:
         """What went wrong, at the step and before the decision, each once."""

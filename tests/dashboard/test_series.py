@@ -287,7 +287,7 @@ def test_the_last_decision_is_told_as_a_change_and_held_steps_do_not_hide_it() -
     ]
     answer = series_of(log).since(0)
 
-    assert answer["decision"]["headline"] == "decode 3 → 5; keep prefill 2"
+    assert answer["decision"]["headline"] == "prefill 2, decode 3 → 5"
     assert answer["decision"]["at"] == 5.0
-    assert any("2 requests/s within 180 s (1.5 to 2.6" in text for text in answer["decision"]["sentences"])
+    assert any("2 requests/s (90 % of cases within 1.5 to 2.6)" in text for text in answer["decision"]["sentences"])
     assert answer["changes"] == [{"at": 5.0, "words": "decode 3 → 5", "reason": "sized"}]

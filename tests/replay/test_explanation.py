@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from planner import words
 from planner.adapters.decision_log import DecisionLog
 from planner.commands._recorded import policy_of
 from planner.core.decide import decide
@@ -20,7 +21,6 @@ from planner.core.types import (
     Reason,
     Window,
 )
-from planner.replay import words
 from planner.replay.explanation import explain, last_change
 from planner.replay.recording import Recording, load
 from planner.replay.redecide import redecided
