@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,10 @@ def compared(settings: FleetSettings, folder: Path) -> list[Shares]:
         raise config.ConfigError([f"split {name!r} is none of {', '.join(SPLITS)}" for name in unknown])
     budget = _budget(settings)
     found = models(settings, folder)
-    parts = {name: _built(model) for name, model in found.items()}
+    parts = {}
+    for name, model in found.items():
+        profile, world = built(model.settings)
+        parts[name] = (wiring.policy_of(model.settings, profile), world)
     budget.check({name: policy for name, (policy, _) in parts.items()})
     initial = {name: start_of(model.settings, parts[name][1]) for name, model in found.items()}
     rows = []
@@ -68,13 +70,6 @@ def _budget(settings: FleetSettings) -> SharedBudget:
         return SharedBudget(settings.budget_cost, in_cost=True)
     assert settings.budget_gpus is not None  # one of both, as checked
     return SharedBudget(float(settings.budget_gpus))
-
-
-def _built(model: Model) -> tuple[Policy, World]:
-    """Policy and world of one model, on a clock that begins with the run."""
-    profile, world = built(model.settings)
-    policy = wiring.policy_of(model.settings, profile)
-    return policy, replace(world, traffic=replace(world.traffic, epoch_s=0.0))
 
 
 def _tenant(model: Model, policy: Policy, world: World, initial: dict[str, int]) -> Tenant:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from planner.core import allocation
 from planner.core.allocation import Claim, Fleet
 from planner.core.sharing import Member, SharedBudget, SharedPlanner, Split
-from planner.simulation.cluster import SimulatedCluster, VirtualClock
+from planner.simulation.cluster import VirtualClock
 from planner.simulation.report.figures import Summary, summarise
 from planner.simulation.run import Run, Step
-from planner.simulation.simulate import GRACE_S, Progress, World
+from planner.simulation.simulate import Progress, World
 
 
 def equal(claims: Mapping[str, Claim], held: Mapping[str, Fleet], budget: float) -> dict[str, dict[str, int]]:
@@ -92,7 +92,6 @@ class SharedRun:
     split: str
     runs: Mapping[str, Run]  # by model
     most: float  # of the budget asked for at any moment, in its unit
-    wall_seconds: float
 
 
 def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
@@ -106,7 +105,7 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
     tenants = _started(tenants, budget, split)
     worlds = {name: tenant.world for name, tenant in tenants.items()}
     scrape_s, duration_s = _common(worlds)
-    clusters = {name: _cluster(tenant) for name, tenant in tenants.items()}
+    clusters = {name: tenant.world.new_cluster(tenant.initial) for name, tenant in tenants.items()}
     planner = SharedPlanner({name: tenant.member for name, tenant in tenants.items()}, budget, SPLITS[split])
     price = {name: budget.price(tenant.member.planner.policy) for name, tenant in tenants.items()}
     clock, steps, most, tick = VirtualClock(0.0, duration_s), dict[str, list[Step]](), 0.0, 0
@@ -120,8 +119,8 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
         most, tick = max(most, asked), tick + 1
         if progress is not None and tick % 50 == 0:
             progress(min(1.0, clock.now() / duration_s))
-    runs = {name: _run(split, worlds[name], clusters[name], steps[name]) for name in tenants}
-    return SharedRun(split, runs, most, time.perf_counter() - started)
+    runs = {name: world.ended(split, clusters[name], steps[name], started) for name, world in worlds.items()}
+    return SharedRun(split, runs, most)
 
 
 def shares_of(run: SharedRun, tenants: Mapping[str, Tenant], budget: SharedBudget) -> Shares:
@@ -146,10 +145,17 @@ def shares_of(run: SharedRun, tenants: Mapping[str, Tenant], budget: SharedBudge
 
 
 def _started(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str) -> dict[str, Tenant]:
-    """The fleets at the start brought under the budget: in proportion, or to the quotas where there are some."""
+    """All on a clock that begins with the run, the fleets at the start brought under the budget.
+
+    In proportion, or to the quotas where there are some.
+    """
     claims = {name: _start_claim(tenant, budget) for name, tenant in tenants.items()}
     first = (equal if split == "equal" else proportional)(claims, {}, budget.limit)
-    return {name: replace(tenant, initial=first[name]) for name, tenant in tenants.items()}
+    return {name: replace(t, world=_from_zero(t.world), initial=first[name]) for name, t in tenants.items()}
+
+
+def _from_zero(world: World) -> World:
+    return replace(world, traffic=replace(world.traffic, epoch_s=0.0))
 
 
 def _start_claim(tenant: Tenant, budget: SharedBudget) -> Claim:
@@ -169,35 +175,3 @@ def _common(worlds: Mapping[str, World]) -> tuple[float, float]:
         said = ", ".join(f"{name} {seconds / 60.0:.0f} min" for name, seconds in lengths.items())
         raise ValueError(f"models that share a budget need traffic of one length: {said}")
     return looks.pop(), longest
-
-
-def _cluster(tenant: Tenant) -> SimulatedCluster:
-    world = tenant.world
-    return SimulatedCluster(
-        world.new_plant(),
-        tenant.initial,
-        world.startup,
-        0.0,
-        world.failures,
-        world.supply,
-        world.gpus_per_replica,
-    )
-
-
-def _run(split: str, world: World, cluster: SimulatedCluster, steps: list[Step]) -> Run:
-    cluster.finish(world.traffic.duration_s + GRACE_S)
-    ttft, itl = cluster.plant.outcomes()
-    return Run(
-        policy=split,
-        traffic=world.traffic,
-        promise=world.promise,
-        ttft_s=ttft,
-        itl_s=itl,
-        spans=cluster.spans,
-        gpus_per_replica=world.gpus_per_replica,
-        steps=steps,
-        seed=world.seed,
-        wall_seconds=cluster.plant_seconds,
-        plant_seconds=cluster.plant_seconds,
-        notes=(*world.traffic.notes, *world.notes),
-    )

@@ -54,6 +54,37 @@ class World:
             t.block_starts,
         )
 
+    def new_cluster(self, initial: Mapping[str, int]) -> SimulatedCluster:
+        """The cluster that a policy sees, with ``initial`` replicas ready at the start."""
+        return SimulatedCluster(
+            self.new_plant(),
+            initial,
+            self.startup,
+            self.traffic.epoch_s,
+            self.failures,
+            self.supply,
+            self.gpus_per_replica,
+        )
+
+    def ended(self, policy: str, cluster: SimulatedCluster, steps: Sequence[Step], started: float) -> Run:
+        """What a run leaves behind once all that is under way has been served; ``started``: ``time.perf_counter``."""
+        cluster.finish(self.traffic.duration_s + GRACE_S)
+        ttft, itl = cluster.plant.outcomes()
+        return Run(
+            policy=policy,
+            traffic=self.traffic,
+            promise=self.promise,
+            ttft_s=ttft,
+            itl_s=itl,
+            spans=cluster.spans,
+            gpus_per_replica=self.gpus_per_replica,
+            steps=steps,
+            seed=self.seed,
+            wall_seconds=time.perf_counter() - started,
+            plant_seconds=cluster.plant_seconds,
+            notes=(*self.traffic.notes, *self.notes),
+        )
+
 
 @dataclass(slots=True)
 class _Recorder:
@@ -80,36 +111,14 @@ def simulate(
     """Run ``planner`` from ``initial`` replicas (ready at the start) through the traffic of ``world``."""
     started = time.perf_counter()
     traffic = world.traffic
-    cluster = SimulatedCluster(
-        world.new_plant(),
-        initial,
-        world.startup,
-        traffic.epoch_s,
-        world.failures,
-        world.supply,
-        world.gpus_per_replica,
-    )
+    cluster = world.new_cluster(initial)
     clock = VirtualClock(traffic.epoch_s, traffic.epoch_s + traffic.duration_s)
     recorder = _Recorder(world, progress)
     loop.run(cluster, planner, cluster, clock, world.scrape_s, [recorder, *sinks])
-    cluster.finish(traffic.duration_s + GRACE_S)
-    ttft, itl = cluster.plant.outcomes()
+    run = world.ended(policy, cluster, recorder.steps, started)
     if progress is not None:
         progress(1.0)
-    return Run(
-        policy=policy,
-        traffic=traffic,
-        promise=world.promise,
-        ttft_s=ttft,
-        itl_s=itl,
-        spans=cluster.spans,
-        gpus_per_replica=world.gpus_per_replica,
-        steps=recorder.steps,
-        seed=world.seed,
-        wall_seconds=time.perf_counter() - started,
-        plant_seconds=cluster.plant_seconds,
-        notes=(*traffic.notes, *world.notes),
-    )
+    return run
 
 
 def kept(world: World, run: Run) -> tuple[float, float, float]:
