@@ -27,6 +27,10 @@ GRID = 32
 class PoolModel(Protocol):
     """What sizing needs to know of one pool under one load."""
 
+    @property
+    def pool(self) -> Pool:
+        """Whose model it is."""
+
     def miss(self, n: float, rate: float) -> float:
         """Share of requests that this pool alone makes miss its promise with ``n`` replicas."""
 
