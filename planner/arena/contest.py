@@ -60,10 +60,10 @@ class _Case:
     def settings(self) -> CompareSettings:
         return self.case.settings
 
-    def key(self, *more: object) -> str:
-        """What a run in this world depends on."""
-        said = json.dumps(more, sort_keys=True, default=str)
-        return "\n".join((store.all_sources(), self.site.key, said))
+    def key(self, made_by: str, *more: object) -> str:
+        """What a result depends on: digest of the sources, the world, whatever else is said."""
+        said = json.dumps((dict(self.prepared.initial), *more), sort_keys=True)
+        return "\n".join((made_by, self.site.key, said))
 
 
 def held(cases: Sequence[Case], crew: Crew) -> list[CaseFigures]:
@@ -84,9 +84,27 @@ def _with_seeds(case: Case) -> list[Case]:
     return [replace(case, settings=case.settings.model_copy(update={"seed": seed})) for seed in seeds]
 
 
+WORLD = ("planner.arena.jobs", "planner.wiring", "planner.config.settings")
+"""Modules through which every result comes; they import everything, so they are not followed."""
+
+
+def _of_the_bound() -> str:
+    """Digest of what finds the fleet at the start, fixed fleets, tables and plans: no law is part of it."""
+    return store.sources("planner.simulation.clairvoyant", "planner.simulation.traffic.load", *WORLD, stop=WORLD)
+
+
+def _of(one: Contender) -> str:
+    """Digest of what makes the run of a policy."""
+    if one.is_plan:
+        return _of_the_bound()
+    law = PEERS[one.law].make.__module__ if one.is_peer else "planner.wiring"
+    stop = WORLD if one.is_peer else ("planner.arena",)
+    return store.sources("planner.simulation.simulate", "planner.simulation.traffic.load", law, *WORLD, stop=stop)
+
+
 def _prepared(cases: Sequence[Case], crew: Crew) -> list[_Case]:
     sites = [jobs.Site(case.settings, _files(case.settings)) for case in cases]
-    pieces = [Piece(jobs.prepare, (site,), "\n".join((store.all_sources(), site.key))) for site in sites]
+    pieces = [Piece(jobs.prepare, (site,), "\n".join((_of_the_bound(), site.key))) for site in sites]
     found = crew.do("traffic", pieces)
     return [_Case(*parts) for parts in zip(cases, sites, found, strict=True)]
 
@@ -97,7 +115,8 @@ def _tabulate(cases: Sequence[_Case], crew: Crew) -> None:
     wanted = [one for one in cases if any(c.law == "static" for c in one.case.contenders)]
     fleets = {(one.prepared.truth, one.settings.sla.goal): one for one in wanted if not one.settings.replicas}
     searches = [
-        Piece(jobs.best_fixed, (one.site,), one.key("static"), 100.0 * one.prepared.requests) for one in fleets.values()
+        Piece(jobs.best_fixed, (one.site,), one.key(_of_the_bound()), 100.0 * one.prepared.requests)
+        for one in fleets.values()
     ]
     windows = [piece for truth, one in worlds.items() for piece in _windows(truth, one)]
     results = crew.do("windows of the bound, best fixed fleets", [*searches, *windows])
@@ -116,7 +135,7 @@ def _tabulate(cases: Sequence[_Case], crew: Crew) -> None:
 def _windows(truth: str, one: _Case) -> Iterator[Piece]:
     for first in range(0, one.prepared.windows, PIECE):
         last = min(first + PIECE, one.prepared.windows)
-        key = "\n".join((store.sources_of_the_bound(), truth, f"{first}-{last}"))
+        key = "\n".join((_of_the_bound(), truth, f"{first}-{last}"))
         yield Piece(jobs.tables, (one.site, first, last), key, one.prepared.requests)
 
 
@@ -133,7 +152,7 @@ def _tune(cases: Iterable[_Case], crew: Crew) -> None:
     while searches:
         pieces = [
             Piece(jobs.trained, (one.site, c.law, one.prepared.initial, knobs),
-                  one.key("half", c.law, knobs), one.prepared.requests)
+                  one.key(_of(c), c.law, knobs), one.prepared.requests)
             for one, c, _, batch in searches for knobs in batch
         ]  # fmt: skip
         scores = iter(Score(s.attainment.both or 0.0, s.gpu_hours) for s in crew.do("settings of tuned peers", pieces))
@@ -155,7 +174,7 @@ def _run(cases: Sequence[_Case], crew: Crew) -> None:
         known = one.known if c.law == "late" else None
         pieces.append(
             Piece(jobs.run, (one.site, c.name, one.prepared.initial, fixed, knobs, known),
-                  one.key("run", c.name, knobs), one.prepared.requests)
+                  one.key(_of(c), c.name, knobs, dict(fixed)), one.prepared.requests)
         )  # fmt: skip
     for (one, c), summary in zip(places, crew.do("runs", pieces), strict=True):
         one.summaries[c.name] = summary
@@ -186,7 +205,9 @@ def _round(asks: Sequence[_Ask], crew: Crew) -> list[_Ask]:
             wanted[id(one), hold, asked] = one
             going.append((one, hold, share, [*tried, asked]))
     pieces = [
-        Piece(jobs.point, (one.site, one.known, asked, hold), one.key("bound", asked, hold), one.prepared.requests)
+        Piece(
+            jobs.point, (one.site, one.known, asked, hold), one.key(_of_the_bound(), asked, hold), one.prepared.requests
+        )
         for (_, hold, asked), one in wanted.items()
     ]
     for one, point in zip(wanted.values(), crew.do("clairvoyant runs", pieces), strict=True):

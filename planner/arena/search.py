@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MOST = 36
-"""A grid of at most this many settings is tried whole; a larger one knob by knob, ``LAPS`` times around."""
-LAPS = 2
+MOST = 24
+"""A grid of at most this many settings is tried whole; a larger one knob by knob, then around what was found."""
 
 Knobs = Mapping[str, float]
 Search = Generator[list[Knobs], "Sequence[Score]", Knobs]
@@ -52,12 +51,21 @@ def _best(known: Mapping[tuple[float, ...], Score], goal: float) -> tuple[float,
 
 def _batches(searched: Mapping[str, Sequence[float]], start: Knobs,
              best: Callable[[], Knobs]) -> Iterator[list[Knobs]]:  # fmt: skip
-    """What to try together: the whole grid, or one knob after the other around the best so far."""
+    """What to try together: the whole grid; or one knob after the other around the best so far, then its neighbours."""
     names = list(searched)
     if math.prod(len(values) for values in searched.values()) <= MOST:
         grid = [dict(zip(names, values, strict=True)) for values in itertools.product(*searched.values())]
         yield [start, *(knobs for knobs in grid if knobs != start)]
         return
     yield [start]
-    for name in names * LAPS:
+    for name in names:
         yield [{**best(), name: value} for value in searched[name]]
+    for name in names:
+        yield [{**best(), name: value} for value in _beside(searched[name], best()[name])]
+
+
+def _beside(values: Sequence[float], value: float) -> list[float]:
+    """The values next to ``value``, below and above."""
+    ordered = sorted(values)
+    below = [v for v in ordered if v < value][-1:]
+    return below + [v for v in ordered if v > value][:1]

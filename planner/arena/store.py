@@ -1,11 +1,14 @@
 """Finished pieces of work on disk, by a digest of all they depend on: a sweep that was stopped goes on.
 
 They lie in the user's cache folder (``SLA_PLANNER_CACHE``, or ``sla-planner`` in ``XDG_CACHE_HOME`` or ``~/.cache``);
-it may be removed at any time. A change of any source file makes all figures new, of the engine all tables.
+it may be removed at any time. A result depends on the modules that made it and all that those import, so a change of a
+law makes that law's figures new and leaves those of others, and the bound, as they are.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import hashlib
 import os
@@ -46,7 +49,8 @@ class Store:
             part.write_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
             part.replace(path)
         except OSError:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
 
     def _path(self, kind: str, key: str) -> Path:
         assert self._folder is not None
@@ -62,17 +66,43 @@ def folder() -> Path:
 
 
 @functools.cache
-def all_sources() -> str:
-    """Digest of every module that a run could depend on."""
-    roots = [Path(str(package.__file__)).parent for package in (planner, predictors)]
-    return _digest(file for root in roots for file in sorted(root.rglob("*.py")))
+def sources(*modules: str, stop: tuple[str, ...] = ()) -> str:
+    """Digest of modules and of all that they import of ours, at the top or inside functions.
+
+    Imports are not followed into modules whose names begin with one of ``stop``, though they count themselves.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if file is None or name in found:
+            continue
+        found[name] = file
+        if not stop or not name.startswith(stop):
+            waiting += _imported(file)
+    return _digest(found[name] for name in sorted(found))
 
 
-@functools.cache
-def sources_of_the_bound() -> str:
-    """Digest of what the tables of the bound are made with."""
-    here = Path(str(planner.__file__)).parent / "simulation"
-    return _digest([*sorted((here / "engine").glob("*.py")), here / "clairvoyant.py", here / "fleets.py"])
+def _imported(file: Path) -> list[str]:
+    """Full names that a module imports; of ``from a import b`` both ``a`` and ``a.b``, whichever is a module."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of ours; ``None`` for what is none."""
+    top, *rest = module.split(".")
+    root = {"planner": planner, "predictors": predictors}.get(top)
+    if root is None:
+        return None
+    base = Path(str(root.__file__)).parent.joinpath(*rest)
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
 def content(path: Path) -> str:
