@@ -162,7 +162,6 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
     Raises:
         ValueError: the traffic cannot be read or makes no sense.
     """
-    from planner.simulation.run import Promise
     from planner.simulation.simulate import World
     from planner.simulation.supply import Failures, GpuSupply, Startup
     from planner.simulation.traffic.drift import drifted
@@ -183,7 +182,7 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
     pools = pools_of(settings, profile)
     return World(
         traffic=traffic,
-        promise=Promise(settings.sla.ttft_s, settings.sla.itl_s, settings.sla.goal),
+        promise=settings.sla.to_core(),
         plant=replace(plant_of(settings, profile), block_tokens=traffic.block_tokens),
         pools=tuple(pool.name for pool in pools),
         gpus_per_replica={pool.name: pool.gpus for pool in pools},

@@ -51,7 +51,10 @@ class Exporter:
                 ("expected_attainment", "Share of promises the decision expects to be kept."),
                 ("late_share", "Share of first tokens in the last window later than the target, read from buckets."),
                 ("slow_share", "Share of token gaps in the last window on workers slower than the target."),
-                ("error_budget_requests", "Requests missed beyond what the goal allows, old ones fading."),
+                (
+                    "error_budget_requests",
+                    "Missed beyond what the goal allows, old ones fading; worst promise.",
+                ),
                 ("gpus_allowed", "GPUs of all replicas asked for."),
                 ("last_step_timestamp_seconds", "When the last step looked."),
                 ("own_problems", "Things that go wrong inside the planner: its log, its state, its fits."),
@@ -79,7 +82,7 @@ class Exporter:
 
     def learnt(self, planner: Planner) -> None:
         """What the planner has in memory: error budget, start-up times."""
-        self._seen["error_budget_requests"].set(planner.state.budget)
+        self._seen["error_budget_requests"].set(max(planner.state.budgets.values(), default=0.0))
         for pool in planner.policy.pools:
             if pool.name in planner.state.supply:
                 self._startup.labels(pool.name).set(planner.state.supply[pool.name].startup_s(pool))

@@ -42,7 +42,7 @@ def peak_fleet(settings: SimulateSettings, profile: Profile, world: World) -> Fl
     prompt, answer = (wiring.around(float(x.mean())) for x in (traffic.input_tokens, traffic.output_tokens))
     load = load_of((peak,), prompt, 1.0, answer)
     policy = wiring.policy_of(settings, profile, "slo")
-    wanted = slo.within_share(policy.pools, slo.models(policy.pools, policy.sla, load, {}), load, 1.0 - policy.sla.goal)
+    wanted = slo.size(policy.pools, policy.sla, load).replicas
     return dict(constrain(policy, wanted, [])[0])
 
 

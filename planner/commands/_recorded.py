@@ -83,6 +83,6 @@ def _written(one: Setting, recorded: Mapping[str, Any]) -> Any:
     value: Any = recorded
     for step in one.path.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
-    if one.form.name == "duration" and isinstance(value, int | float):
+    if one.form.name.startswith("duration") and isinstance(value, int | float):
         return f"{Decimal(repr(value)):f}s"
     return value

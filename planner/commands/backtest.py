@@ -211,7 +211,7 @@ def _table(demand: Demand, recorded: Recorded, run: Run, summary: Summary) -> Re
     from planner.simulation.report.table import ms, share, verdict
 
     past = demand.past
-    good = summary.attainment.both is not None and summary.attainment.both >= summary.promise.goal
+    good = summary.kept
     head = f"{shown(past.start)} to {shown(past.end)}: {summary.requests:,} requests, {demand.rate:,.3g} per second"
     table = Table()
     table.add_column("")

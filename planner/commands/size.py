@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import click
 from planner import config, wiring
 from planner.commands._options import given, settings_options
 from planner.config import SizeSettings
-from planner.core.policy import Policy, Pool
+from planner.core.load import Load
+from planner.core.policy import Policy, Pool, Promise, Sla, What
 from planner.core.profiles import Profile
 from planner.core.sizing import slo
+from planner.core.sizing.models import PoolModel
 from planner.core.types import Expected, Role
 
 SCHEMA = "sla-planner/size.v1"
@@ -41,8 +44,9 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
     sla, load = settings.sla.to_core(), wiring.load_to_size(settings)
     policy = Policy(settings.law, sla, pools, budget_gpus=settings.budget_gpus)
     parts = slo.models(pools, sla, load, settings.correction)
+    asked = slo.by_promise(sla, parts)
     if settings.law == "slo":
-        wanted, problems = slo.within_share(pools, parts, load, 1.0 - sla.goal), list(slo.unreachable(parts))
+        wanted, problems = slo.fewest(pools, sla, parts, load), _beyond(asked)
         worth = lambda name, n: slo.missed_per_s(parts[name], load, float(n))  # noqa: E731
     elif settings.law == "classic":
         wanted, problems, worth = _classic(settings, profile, pools), [], None
@@ -53,9 +57,10 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
     fleet, adjustments = constrain(policy, wanted, [], worth)
     expected = slo.expect(pools, parts, load, fleet)
     reasons = [*problems, *(f"{a.pool}: {a.reason.value} {a.before} → {a.after}" for a in adjustments)]
-    short = _short(expected, sla.goal, settings.law)
+    promises = [_kept(sla, promise, own, load, fleet) for promise, own in asked.items()]
+    short = [] if settings.law != "slo" else [one["promise"] for one in promises if one["kept"] is False]
     if short and not problems:
-        reasons.append(short)
+        reasons.append(_short(sla, expected, short))
     return {
         "schema": SCHEMA,
         "law": settings.law,
@@ -67,15 +72,32 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
             "itl_seconds": expected.itl_s,
             "attainment": expected.attainment,
         },
+        "promises": promises,
         "reasons": reasons,
     }
 
 
-def _short(expected: Expected, goal: float, law: str) -> str:
-    """Why the fleet falls short of the goal, if it does: a limit took replicas (the classic law never promised)."""
-    if law != "slo" or expected.attainment is None or expected.attainment >= goal - 1e-6:
-        return ""
-    return f"the limits leave an expected attainment of {expected.attainment:.1%}, the goal is {goal:.1%}"
+def _beyond(asked: Mapping[Promise, Mapping[str, PoolModel]]) -> list[str]:
+    return [said for own in asked.values() for said in slo.unreachable(own)]
+
+
+def _kept(sla: Sla, promise: Promise, parts: Mapping[str, PoolModel], load: Load,
+          fleet: Mapping[str, int]) -> dict[str, Any]:  # fmt: skip
+    """A promise, and whether the model expects the fleet to keep it."""
+    return {
+        "promise": promise.name,
+        "target": sla.goal if promise.what is What.BOTH else sla.target_s(promise.what),
+        "kept": not slo.unreachable(parts) and slo.within_reach(promise, parts, load, fleet),
+    }
+
+
+def _short(sla: Sla, expected: Expected, short: Sequence[str]) -> str:
+    """What a fleet that the limits took replicas from falls short of (the classic law never promised)."""
+    if sla.is_joint:
+        return (
+            f"the limits leave an expected attainment of {expected.attainment or 0.0:.1%}, the goal is {sla.goal:.1%}"
+        )
+    return f"the limits do not leave enough for {' and '.join(short)}"
 
 
 def _classic(settings: SizeSettings, profile: Profile, pools: tuple[Pool, ...]) -> dict[str, int]:

@@ -7,7 +7,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner.config.values import Counts, Duration, Factors, File, Names, Number, Rate, Replicas, Stretches, Text, Whole
+from planner.config.values import (
+    Counts,
+    Duration,
+    Factors,
+    File,
+    Latency,
+    Names,
+    Number,
+    Rate,
+    Replicas,
+    Stretches,
+    Text,
+    Whole,
+)
 from planner.core.policy import Sla
 from planner.core.types import Role
 
@@ -32,15 +45,31 @@ class Settings(BaseModel):
 
 
 class SlaSettings(Settings):
-    """The promise: a share of all requests with both latencies within their targets."""
+    """The promise: a share of all requests with both latencies within their targets, or each measured by itself."""
 
-    ttft_s: Duration = setting("Time to first token to keep.", alias="ttft", flag="--ttft", gt=0)
-    itl_s: Duration = setting("Mean time between the tokens of a request to keep.", alias="itl", flag="--itl", gt=0)
-    goal: Number = setting("Share of requests that keep both.", 0.99, flag="--goal", gt=0, lt=1)
+    ttft: Latency = setting(
+        "Time to first token to keep; p95:500ms or mean:500ms promises that percentile or mean by itself.",
+        flag="--ttft",
+    )
+    itl: Latency = setting(
+        "Mean time between the tokens of a request to keep; p90:25ms or mean:25ms as for TTFT.", flag="--itl"
+    )
+    goal: Number = setting("Share of requests that keep both, or what has no measure of its own.", 0.99,
+                           flag="--goal", gt=0, lt=1)  # fmt: skip
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token to keep, in seconds."""
+        return self.ttft.seconds
+
+    @property
+    def itl_s(self) -> float:
+        """Mean time between the tokens of a request to keep, in seconds."""
+        return self.itl.seconds
 
     def to_core(self) -> Sla:
         """The promise as the core knows it."""
-        return Sla(self.ttft_s, self.itl_s, self.goal)
+        return Sla(self.ttft_s, self.itl_s, self.goal, self.ttft.measure, self.itl.measure)
 
 
 class TrafficSettings(Settings):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
+from planner.core.policy import Measure
 from planner.units import duration_s, rate_per_s
 
 
@@ -18,6 +20,39 @@ def _duration(value: object) -> float:
     if isinstance(value, int | float):
         raise ValueError(f"{value} has no unit: write {value}s, or {value}ms, {value}m, {value}h as it is meant")
     return duration_s(str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A latency to keep, and how it is measured, if in a way of its own."""
+
+    seconds: float
+    measure: Measure | None = None
+
+    def written(self) -> float | str:
+        """As it is recorded: a number of seconds, or text with the measure in front."""
+        return self.seconds if self.measure is None else f"{self.measure}:{Decimal(repr(self.seconds)):f}s"
+
+
+def _target(value: object) -> Target:
+    """``500ms``, ``p95:500ms``, ``mean:500ms``."""
+    measure, colon, rest = str(value).rpartition(":")
+    seconds = _duration(rest if colon else value)
+    if seconds <= 0:
+        raise ValueError(f"{seconds:g} must be above 0")
+    return Target(seconds, _measure(measure.strip()) if colon else None)
+
+
+def _measure(text: str) -> Measure:
+    if text == "mean":
+        return Measure()
+    try:
+        share = float(Decimal(text.removeprefix("p")) / 100) if text.startswith("p") else 0.0
+    except ArithmeticError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise ValueError(f"{text!r} is no measure of a latency: write p95:500ms for a percentile, or mean:500ms")
+    return Measure(share)
 
 
 def _rate(value: object) -> float:
@@ -87,6 +122,13 @@ class Form:
 _COUNTED = Form("POOL=N,...", "whole numbers by pool")
 Duration = Annotated[float, BeforeValidator(_duration), Form("DURATION", "duration")]
 """Seconds, written with a unit: ``500ms``, ``2m``."""
+Latency = Annotated[
+    Target,
+    BeforeValidator(_target),
+    PlainSerializer(Target.written),
+    Form("[pN:|mean:]DURATION", "duration, p*N*: or mean: before it"),
+]
+"""A latency to keep: ``500ms``, or ``p95:500ms`` and ``mean:500ms`` where it is measured by itself."""
 Rate = Annotated[float, BeforeValidator(_rate), Form("RATE", "rate")]
 """Per second, written per unit of time: ``12/s``, ``720/min``."""
 Number = Annotated[float, BeforeValidator(_no_bool), Form("X", "number")]

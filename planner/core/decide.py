@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.core import law_classic, law_slo
-from planner.core.attainment import late_share, slow_share, spent
+from planner.core.attainment import let_down, spent
 from planner.core.constraints import constrain
 from planner.core.correction import Evidence, gather
 from planner.core.memory import remember
@@ -130,19 +130,21 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         memory=remember(state.memory, seen.window, elapsed, policy.tuning),
         evidence=evidence,
         supply=supply,
-        budget=_budget(policy, state.budget, seen),
+        budgets=_budgets(policy, state.budgets, seen),
     )
 
 
-def _budget(policy: Policy, budget: float, seen: Observation) -> float:
-    """Error budget after this window; the worst pool speaks for the joint promise (shares add up)."""
+def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation) -> Mapping[str, float]:
+    """The error budget of every promise after this window."""
     window = seen.window
     if window is None or window.ttft is None or window.ttft.count <= 0:
-        return budget
-    late = late_share(window.ttft, policy.sla.ttft_s) or 0.0
-    slow = max((slow_share(r, policy.sla.itl_s) or 0.0 for r in _decoding(policy, seen.pools)), default=0.0)
-    requests = window.ttft.count
-    return spent(budget, min(1.0, late + slow) * requests, requests, policy.sla.goal, window.seconds, policy.tuning)
+        return budgets
+    requests, decoding, after = window.ttft.count, _decoding(policy, seen.pools), {}
+    for promise in policy.sla.promises:
+        missed = let_down(promise, policy.sla, window.ttft, decoding) * requests
+        old, allowance = budgets.get(promise.what, 0.0), promise.measure.allowance
+        after[promise.what.value] = spent(old, missed, requests, allowance, window.seconds, policy.tuning)
+    return after
 
 
 def _decoding(policy: Policy, pools: Mapping[str, PoolReading]) -> list[PoolReading]:

@@ -10,7 +10,7 @@ from planner.core.attainment import urgency
 from planner.core.correction import Evidence, corrected
 from planner.core.load import Lengths, Load, fixed_length, lengths_of, load_of
 from planner.core.memory import Mix, dispersion, recent_rate, turn_page
-from planner.core.policy import Policy
+from planner.core.policy import Policy, Promise, What
 from planner.core.proposal import Proposal
 from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
@@ -164,31 +164,26 @@ def _load(policy: Policy, state: PlannerState, rates: tuple[float, ...], rate: f
 
 
 def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load) -> PlannerState:
-    """Average today's shadow price of the goal into the price of a promise."""
-    now = slo.shadow_price(mix.leads(policy.pools), parts, load, 1.0 - policy.sla.goal)
-    if now is None:
-        return state
-    keep = 1.0 - policy.interval_s / policy.tuning.price_memory_s
-    weight = load.mean_rate
-    price = Price(keep * state.price.log_sum + weight * math.log(now), keep * state.price.weight + weight)
-    return replace(state, price=price)
+    """Average today's shadow price of each promise into what it has cost of late."""
+    keep, weight, prices = 1.0 - policy.interval_s / policy.tuning.price_memory_s, load.mean_rate, dict(state.prices)
+    for promise, own in slo.by_promise(policy.sla, parts).items():
+        now = slo.shadow_price(mix.leads(slo.those(policy.pools, own)), own, load, promise.measure.allowance)
+        if now is not None:
+            old = prices.get(promise.what, Price())
+            prices[promise.what.value] = Price(keep * old.log_sum + weight * math.log(now), keep * old.weight + weight)
+    return replace(state, prices=prices)
 
 
 def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel], load: Load,
               forecast: DemandForecast | None, reason: Reason) -> Proposal:  # fmt: skip
-    share = 1.0 - policy.sla.goal
-    # which answers met prompts in the same worker, no metric tells
-    visible = all(pool.role is not Role.AGGREGATED for pool in policy.pools)
-    urgent = urgency(state.budget, load.mean_rate, policy.sla.goal, policy.tuning, visible)
-    price = math.exp((state.price.log or 0.0) + urgent)
-    cap = policy.tuning.miss_cap * share * math.exp(-min(0.0, urgent)) / len(mix.leads(policy.pools))
-    requested = {name: reading.requested for name, reading in seen.pools.items()}
-    ready = {name: reading.ready for name, reading in seen.pools.items()}
+    asked = slo.by_promise(policy.sla, parts)
     if policy.tuning.joint:
-        wanted = mix.at_price(policy.pools, parts, load, policy.sla.goal, price, cap, state.asked or requested, ready)
+        fleets = (_at_price(policy, state, seen, promise, own, load) for promise, own in asked.items())
+        wanted = slo.most(policy.pools, fleets)
     else:
-        wanted = slo.within_share(policy.pools, parts, load, share)
-    unreachable = mix.unreachable(policy.pools, parts)
+        wanted = slo.fewest(policy.pools, policy.sla, parts, load)
+    beyond = [said for own in asked.values() for said in mix.unreachable(slo.those(policy.pools, own), own)]
+    unreachable = tuple(beyond)
     return Proposal(
         wanted=wanted,
         reason=Reason.INFEASIBLE if unreachable else reason,
@@ -197,6 +192,20 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
         worth=lambda name, n: mix.missed_per_s(policy.pools, parts, load, {**wanted, name: n}, name),
         unreachable=unreachable,
     )
+
+
+def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: Promise, parts: Mapping[str, PoolModel],
+              load: Load) -> dict[str, int]:  # fmt: skip
+    """Replicas at today's price of one promise, by the models of its pools."""
+    pools, allowance = slo.those(policy.pools, parts), promise.measure.allowance
+    # which answers met prompts in the same worker, no metric tells
+    visible = What.ITL not in promise.latencies or all(pool.role is not Role.AGGREGATED for pool in pools)
+    urgent = urgency(state.budgets.get(promise.what, 0.0), load.mean_rate, allowance, policy.tuning, visible)
+    price = math.exp((state.prices.get(promise.what, Price()).log or 0.0) + urgent)
+    cap = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) / len(mix.leads(pools))
+    held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
+    ready = {name: reading.ready for name, reading in seen.pools.items()}
+    return mix.at_price(pools, parts, load, promise.measure.share or 0.0, price, cap, held, ready)
 
 
 def _forecast(path: Sequence[Forecast] | None, rates: tuple[float, ...], load: Load,

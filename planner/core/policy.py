@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from planner.core.tuning import Tuning
@@ -14,13 +15,79 @@ if TYPE_CHECKING:
     from planner.core.profiles import Profile
 
 
+class What(StrEnum):
+    """Which latency a promise is about; ``BOTH``: each request must keep the two of them."""
+
+    BOTH = "both"
+    TTFT = "ttft"
+    ITL = "itl"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How latencies are held against a target: ``share`` of all requests within it, or (``None``) their mean.
+
+    A mean is taken over requests; for ITL over each request's own mean, as everywhere here.
+    """
+
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < 1:
+            raise ValueError(f"share ({self.share}) must be between 0 and 1, like 0.95")
+
+    def __str__(self) -> str:
+        return "mean" if self.share is None else f"p{100.0 * self.share:.6g}"
+
+    @property
+    def allowance(self) -> float:
+        """What may be let down on average: a share of requests; of a mean's slack, all."""
+        return 1.0 if self.share is None else 1.0 - self.share
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One thing that is promised, with a miss budget and a price of its own."""
+
+    what: What
+    measure: Measure
+
+    @property
+    def latencies(self) -> tuple[What, ...]:
+        """The latencies that count."""
+        return (What.TTFT, What.ITL) if self.what is What.BOTH else (self.what,)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Whose workers keep or break it."""
+        return _ROLES[self.what]
+
+    @property
+    def name(self) -> str:
+        """``p95 TTFT``, ``mean ITL``, ``both``."""
+        return self.what.value if self.what is What.BOTH else f"{self.measure} {self.what.value.upper()}"
+
+
+_ROLES = {
+    What.BOTH: (Role.PREFILL, Role.DECODE, Role.AGGREGATED),
+    What.TTFT: (Role.PREFILL, Role.AGGREGATED),
+    What.ITL: (Role.DECODE, Role.AGGREGATED),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sla:
-    """Share ``goal`` of requests with TTFT <= ``ttft_s`` and mean ITL <= ``itl_s``."""
+    """Share ``goal`` of requests with TTFT <= ``ttft_s`` and mean ITL <= ``itl_s``: one joint promise.
+
+    A latency with a measure of its own makes two promises of it, each kept for itself: ``goal`` is then the share for
+    the other one, if that has none.
+    """
 
     ttft_s: float
     itl_s: float
     goal: float = 0.99
+    ttft: Measure | None = None
+    itl: Measure | None = None
 
     def __post_init__(self) -> None:
         problems = [f"{name} ({value}) must be above 0 seconds" for name, value in
@@ -29,6 +96,28 @@ class Sla:
             problems.append(f"goal ({self.goal}) must be a share between 0 and 1, like 0.99")
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def joint(self) -> Promise:
+        """Both latencies request by request, whatever else is promised: what attainment means."""
+        return Promise(What.BOTH, Measure(self.goal))
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether one promise is about both latencies."""
+        return self.ttft is None and self.itl is None
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """Everything that is promised."""
+        if self.is_joint:
+            return (self.joint,)
+        goal = Measure(self.goal)
+        return Promise(What.TTFT, self.ttft or goal), Promise(What.ITL, self.itl or goal)
+
+    def target_s(self, what: What) -> float:
+        """The target of a latency, in seconds."""
+        return self.ttft_s if what is What.TTFT else self.itl_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class PlannerState:
     supply: Mapping[str, Supply] = field(default_factory=dict)  # by pool: how replicas come
     made_up: Mapping[str, int] = field(default_factory=dict)  # part of what was asked: in place of overdue replicas
     predictors: Mapping[str, Predictor] = field(default_factory=dict)  # by series; never changed in place
-    budget: float = 0.0  # requests missed beyond the goal's allowance
-    price: Price = field(default_factory=Price)
+    budgets: Mapping[str, float] = field(default_factory=dict)  # by promise: what was let down beyond its allowance
+    prices: Mapping[str, Price] = field(default_factory=dict)  # by promise
     load: Load | None = None  # what the last full decision was made for
     recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)

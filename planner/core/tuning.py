@@ -83,6 +83,11 @@ LONGEST_RELAXATION_S = 30.0
 LEAST_WAIT = 0.25
 """A prompt is always left this share of its own service to wait: an SLA out of reach must not ask for infinity, and a
 few prompts that no fleet serves in time must not size it for all."""
+OVERLOAD_S = 180.0
+"""A queue of which the mean is promised grows for as long as this when it is overloaded: until help is ready."""
+CROWDED = 0.01
+"""Share of requests that may find a full KV cache where ITL is promised by itself, whatever its measure allows:
+they wait to get in or push others out, and no ITL shows that."""
 LEAST_SLACK = 1.5
 """An aggregated worker's tokens are always left half a lone step for prompts, for the same reason."""
 

@@ -153,7 +153,7 @@ def first_fleet(mode: Mode, profile: Profile, sla: Sla, load: Traffic) -> dict[s
     rate = float(np.count_nonzero(load.arrivals_s < FIRST_S)) / min(FIRST_S, load.duration_s)
     prompts, answers = _lengths(load.input_tokens), _lengths(load.output_tokens)
     offered = load_of((max(rate, 0.1),), prompts, 1.0, answers)
-    return slo.within_share(pools, slo.models(pools, sla, offered, {}), offered, 1.0 - sla.goal)
+    return dict(slo.size(pools, sla, offered).replicas)
 
 
 def _lengths(tokens: NDArray[np.int32]) -> Lengths:

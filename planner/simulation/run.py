@@ -8,17 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.core.policy import Sla
 from planner.core.types import Decision, Observation
 from planner.simulation.traffic.types import Traffic
 
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """Share ``goal`` of requests with TTFT <= ``ttft_s`` and mean ITL <= ``itl_s``."""
-
-    ttft_s: float
-    itl_s: float
-    goal: float = 0.99
+Promise = Sla
+"""What every policy is judged by."""
 
 
 @dataclass(slots=True)

@@ -100,8 +100,8 @@ def test_the_error_budget_winds_up_no_further_than_its_bounds(windows):
     """Anti-windup: whatever has been, the price is corrected within its bounds; without load, not at all."""
     budget = 0.0
     for share, requests in windows:
-        budget = spent(budget, share * requests, requests, 0.99, 5.0, Tuning())
+        budget = spent(budget, share * requests, requests, 0.01, 5.0, Tuning())
 
-    assert -2.0 <= urgency(budget, 100.0, 0.99, Tuning()) <= 3.0
-    assert 0.0 <= urgency(budget, 100.0, 0.99, Tuning(), visible=False) <= 3.0
-    assert urgency(budget, 0.0, 0.99, Tuning()) == 0.0
+    assert -2.0 <= urgency(budget, 100.0, 0.01, Tuning()) <= 3.0
+    assert 0.0 <= urgency(budget, 100.0, 0.01, Tuning(), visible=False) <= 3.0
+    assert urgency(budget, 0.0, 0.01, Tuning()) == 0.0

@@ -81,12 +81,12 @@ def _promise(policy: Policy, load: Load) -> Iterator[Finding]:
     """Whether any fleet keeps the promise for this traffic, and whether the limits leave enough of one."""
     from planner.core.constraints import constrain
 
-    parts = slo.models(policy.pools, policy.sla, load, {})
-    beyond = slo.unreachable(parts)
+    answer = slo.size(policy.pools, policy.sla, load)
+    beyond = answer.unreachable
     yield from (problem("traffic", "sla", text) for text in beyond)
     if beyond:
         return
-    wanted = slo.within_share(policy.pools, parts, load, 1.0 - policy.sla.goal)
+    wanted = answer.replicas
     _, moved = constrain(policy, wanted, [])
     fleet = ", ".join(f"{pool} {n}" for pool, n in wanted.items())
     short = [f"{a.pool} {a.before} → {a.after} ({a.reason.value})" for a in moved if a.after < a.before]

@@ -2,21 +2,24 @@
 
 Each model answers ``miss(n, rate)``: non-increasing in ``n`` and in the target,
 non-decreasing in the rate and in the engine's slowness. Beyond saturation it
-goes on growing past 1, so that an overload still tells pools apart.
+goes on growing past 1, so that an overload still tells pools apart. What it
+counts depends on the promise that the model is asked about (``COUNTED``): a
+share of requests, or the part of a mean's slack that is used up.
 ``n`` may be fractional: prices are derivatives.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Protocol
 
 from planner.core import tuning
 from planner.core.load import Load
-from planner.core.policy import Pool, Sla
+from planner.core.policy import Pool, Promise, Sla, What
 from planner.core.profiles import DecodeSurface
 from planner.core.types import Role
 
@@ -24,32 +27,100 @@ GRID = 32
 """Points of the throughput table of a replica: 3 % apart for a hundred sequences, enough for a headroom of 10 %."""
 
 
-class PoolModel(Protocol):
-    """What sizing needs to know of one pool under one load."""
+@dataclass(frozen=True, slots=True)
+class PoolModel(ABC):
+    """What sizing needs to know of one pool under one load, asked about one promise."""
+
+    pool: Pool
+    sla: Sla
+    load: Load
+    promise: Promise
+
+    def about(self, promise: Promise) -> PoolModel:
+        """The same pool, asked about another promise."""
+        return self if promise == self.promise else replace(self, promise=promise)
 
     @property
     def pool(self) -> Pool:
         """Whose model it is."""
 
     def miss(self, n: float, rate: float) -> float:
-        """Share of requests that this pool alone makes miss its promise with ``n`` replicas."""
+        """What this pool alone takes from the promise with ``n`` replicas, of every request (``Measure.allowance``).
 
+        Of a share: the requests that miss it. Of a mean: latency beyond what nobody can avoid, over what the target
+        leaves for that.
+        """
+        return 0.0 if rate <= tuning.LEAST_RATE else COUNTED[self.promise.what, self._is_mean](self, n, rate)
+
+    @abstractmethod
     def busy(self, rate: float) -> float:
         """Replicas that would be busy all the time: what utilisation 1 would need."""
 
+    @abstractmethod
     def ttft_s(self, n: float, rate: float) -> float | None:
         """Expected TTFT contribution in seconds; ``None`` when there is no steady state."""
 
+    @abstractmethod
     def itl_s(self, n: float, rate: float) -> float | None:
         """Expected ITL in seconds; ``None`` when there is no steady state or no decode here."""
 
     @property
+    @abstractmethod
     def hopeless(self) -> float:
         """Share of requests that miss with any number of replicas."""
 
     @property
+    @abstractmethod
+    def best_s(self) -> Mapping[What, float]:
+        """The best that the promise's measure of each latency can be, in seconds, with any number of replicas."""
+
+    @property
     def reachable(self) -> tuple[str, float, float] | None:
         """(what, target, best reachable) when no fleet keeps the goal, else ``None``."""
+        for what, best in self.best_s.items():
+            if what in self.promise.latencies and best > self.sla.target_s(what):
+                name = what.value.upper() if self.promise.what is What.BOTH else self.promise.name
+                return name, self.sla.target_s(what), best
+        return None
+
+    @abstractmethod
+    def either(self, n: float, rate: float) -> float:
+        """Share of requests that miss a target because of this pool; misses of both count twice."""
+
+    def late(self, n: float, rate: float) -> float:
+        """Share of requests whose TTFT is above its target."""
+        raise NotImplementedError(f"{self.pool.role} has no part in TTFT")
+
+    def lagging(self, n: float, rate: float) -> float:
+        """Mean TTFT beyond the best reachable, over what the target leaves."""
+        raise NotImplementedError(f"{self.pool.role} has no part in TTFT")
+
+    def slow(self, n: float, rate: float) -> float:
+        """Share of requests whose ITL is above its target."""
+        raise NotImplementedError(f"{self.pool.role} has no part in ITL")
+
+    def dragging(self, n: float, rate: float) -> float:
+        """Mean ITL beyond the best reachable, over what the target leaves."""
+        raise NotImplementedError(f"{self.pool.role} has no part in ITL")
+
+    @property
+    def _is_mean(self) -> bool:
+        return self.promise.measure.share is None
+
+
+COUNTED: Mapping[tuple[What, bool], Callable[[PoolModel, float, float], float]] = {
+    (What.BOTH, False): lambda model, n, rate: model.either(n, rate),
+    (What.TTFT, False): lambda model, n, rate: model.late(n, rate),
+    (What.TTFT, True): lambda model, n, rate: model.lagging(n, rate),
+    (What.ITL, False): lambda model, n, rate: model.slow(n, rate),
+    (What.ITL, True): lambda model, n, rate: model.dragging(n, rate),
+}
+"""What counts, by latency and whether its mean is promised."""
+
+
+def used_up(mean_s: float, best_s: float, target_s: float, least: float) -> float:
+    """The part of a mean target's slack that ``mean_s`` takes; slack is never below ``least`` of the best there is."""
+    return max(0.0, mean_s - best_s) / max(least * best_s, target_s - best_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +163,10 @@ class Queue:
                 return service
         return max(self.services_s)
 
+    def typical(self, share: float | None) -> float:
+        """Service time in seconds that ``share`` of the jobs do not exceed; without a share the mean."""
+        return self.mean_s if share is None else self.within(share)
+
     def spread(self, rate: float) -> float:
         """Variance of the work that arrives per second, in s²/s."""
         return rate * (self.mean_square + (self.load.dispersion_at(rate) - 1.0) * self.mean_s**2)
@@ -117,17 +192,28 @@ class Queue:
         busy = rate * self.mean_s
         if n <= busy:
             return None
-        waits = (busy / n) ** math.sqrt(2.0 * (n + 1.0) - 1.0) if self.load.dispersion <= 1.0 else busy / n
-        return waits * self.spread(rate) / (2.0 * n * (n - busy))
+        return self._waits(n, busy) * self.spread(rate) / (2.0 * n * (n - busy))
+
+    def mean_wait_s(self, n: float, rate: float) -> float:
+        """Mean wait in seconds over a stretch of T = ``OVERLOAD_S`` that begins without a queue, saturated or not.
+
+        Below saturation it is Kingman's w / (1 - ρ), far above it half of what is too much by the end, T (ρ - 1) / 2,
+        and between the two what bends one into the other (the coordinate transformation of Kimber and Hollis 1979).
+        """
+        busy, stretch = rate * self.mean_s, tuning.OVERLOAD_S
+        over = busy / n - 1.0
+        w = self._waits(n, min(busy, n)) * self.spread(rate) / (2.0 * n * n)
+        return 0.25 * stretch * (over + math.sqrt(over * over + 8.0 * w / stretch))
+
+    def _waits(self, n: float, busy: float) -> float:
+        """Share of jobs that must wait (Sakasegawa's exponent for smooth arrivals)."""
+        return (busy / n) ** math.sqrt(2.0 * (n + 1.0) - 1.0) if self.load.dispersion <= 1.0 else busy / n
 
 
 @dataclass(frozen=True, slots=True)
-class PrefillModel:
+class PrefillModel(PoolModel):
     """A pool that prefills prompts first come, first served, one at a time per replica."""
 
-    pool: Pool
-    sla: Sla
-    load: Load
     queue: Queue
 
     @classmethod
@@ -136,10 +222,17 @@ class PrefillModel:
         curve = pool.profile.prefill
         services = tuple(slowness * curve.service_s(tokens) for tokens in load.input_tokens.values)
         queue = Queue.of(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load)
-        return cls(pool, sla, load, queue)
+        return cls(pool, sla, load, sla.joint, queue)
 
-    def miss(self, n: float, rate: float) -> float:
+    def either(self, n: float, rate: float) -> float:
         return self.queue.miss(n, rate)
+
+    def late(self, n: float, rate: float) -> float:
+        return self.queue.miss(n, rate)
+
+    def lagging(self, n: float, rate: float) -> float:
+        alone = self.queue.mean_s + tuning.HANDOVER_S
+        return used_up(alone + self.queue.mean_wait_s(n, rate), alone, self.sla.ttft_s, tuning.LEAST_WAIT)
 
     def busy(self, rate: float) -> float:
         return rate * self.queue.mean_s
@@ -153,12 +246,11 @@ class PrefillModel:
 
     @property
     def hopeless(self) -> float:
-        return self.queue.hopeless
+        return 0.0 if self._is_mean else self.queue.hopeless
 
     @property
-    def reachable(self) -> tuple[str, float, float] | None:
-        best = self.queue.within(self.sla.goal) + tuning.HANDOVER_S
-        return ("TTFT", self.sla.ttft_s, best) if self.sla.ttft_s < best else None
+    def best_s(self) -> Mapping[What, float]:
+        return {What.TTFT: self.queue.typical(self.promise.measure.share) + tuning.HANDOVER_S}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +310,12 @@ class Decoding:
             return None
         return max(point[0], 1.0) / max(tokens_per_s, self.tokens_per_s[0] * free)
 
+    def mean_itl_s(self, tokens_per_s: float, free: float) -> float:
+        """``itl_s``, and beyond saturation that of a full KV cache, growing with the shortage."""
+        steady = self.itl_s(tokens_per_s, free)
+        most = self.tokens_per_s[-1] * free
+        return self.sequences[-1] / most * max(1.0, tokens_per_s / most) if steady is None else steady
+
     def slow(self, n: float, free: float, tokens_per_s: float, osl: float, held: float, dispersion: float) -> float:
         """Share of requests whose ITL is above what ``held`` sequences a replica have: P(N > n · held).
 
@@ -238,15 +336,12 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeModel:
+class DecodeModel(PoolModel):
     """A pool whose replicas decode many sequences at once; all share the step.
 
     Little's law gives the sequences in flight and the ITL they share; ``Decoding.slow`` how far they stray.
     """
 
-    pool: Pool
-    sla: Sla
-    load: Load
     slowness: float
     decoding: Decoding
     alone_s: float  # ITL of a single sequence: the best reachable
@@ -259,13 +354,26 @@ class DecodeModel:
         decoding = Decoding.of(pool.profile.decode, load.context_tokens)
         alone = slowness * pool.profile.decode.itl_s(1.0, load.context_tokens)
         held = decoding.within(max(sla.itl_s, alone) / slowness)
-        return cls(pool, sla, load, slowness, decoding, alone, held, load.output_tokens.mean)
+        return cls(pool, sla, load, sla.joint, slowness, decoding, alone, held, load.output_tokens.mean)
 
-    def miss(self, n: float, rate: float) -> float:
-        if rate <= tuning.LEAST_RATE:
-            return 0.0
+    def either(self, n: float, rate: float) -> float:
+        return self._above(self.held, n, rate)
+
+    def slow(self, n: float, rate: float) -> float:
+        return max(self._above(self.held, n, rate), self.promise.measure.allowance * self._crowded(n, rate))
+
+    def dragging(self, n: float, rate: float) -> float:
+        mean = self.decoding.mean_itl_s(rate * self.tokens / n, 1.0 / self.slowness)
+        return max(used_up(mean, self.alone_s, self.sla.itl_s, tuning.LEAST_SLACK - 1.0), self._crowded(n, rate))
+
+    def _above(self, held: float, n: float, rate: float) -> float:
+        """Share of requests that find more than ``held`` sequences in a replica."""
         burst = self.load.dispersion_at(rate)
-        return self.decoding.slow(n, 1.0 / self.slowness, rate * self.tokens, self.tokens, self.held, burst)
+        return self.decoding.slow(n, 1.0 / self.slowness, rate * self.tokens, self.tokens, held, burst)
+
+    def _crowded(self, n: float, rate: float) -> float:
+        """Share of requests that find the KV cache full, over what may: they wait to get in, or push others out."""
+        return self._above(self.decoding.sequences[-1], n, rate) / tuning.CROWDED
 
     def busy(self, rate: float) -> float:
         return rate * self.tokens * self.slowness / self.decoding.best(self.held)
@@ -278,24 +386,21 @@ class DecodeModel:
 
     @property
     def hopeless(self) -> float:
-        return 1.0 if self.alone_s > self.sla.itl_s else 0.0
+        return 1.0 if self.alone_s > self.sla.itl_s and not self._is_mean else 0.0
 
     @property
-    def reachable(self) -> tuple[str, float, float] | None:
-        return ("ITL", self.sla.itl_s, self.alone_s) if self.alone_s > self.sla.itl_s else None
+    def best_s(self) -> Mapping[What, float]:
+        return {What.ITL: self.alone_s}
 
 
 @dataclass(frozen=True, slots=True)
-class AggregatedModel:
+class AggregatedModel(PoolModel):
     """A pool that prefills in chunks between decode steps: both promises at once.
 
     A share φ = rate · s̄ / n of the time goes to prompts, so a step that takes τ alone takes τ / (1 − φ);
     a prompt of S tokens needs S / chunk steps, each as long as the decode step that carries it.
     """
 
-    pool: Pool
-    sla: Sla
-    load: Load
     slowness: float
     decoding: Decoding
     alone_s: float  # ITL of a single sequence without prompts: the best reachable
@@ -315,11 +420,9 @@ class AggregatedModel:
         product = sum(s * t * p for s, t, p in zip(services, lengths.values, lengths.shares, strict=True))
         moments, outputs = (lengths.mean, lengths.mean_square, product), load.output_tokens
         answers = tuple((math.sqrt(t), p) for t, p in zip(outputs.values, outputs.shares, strict=True))
-        return cls(pool, sla, load, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
+        return cls(pool, sla, load, sla.joint, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
 
-    def miss(self, n: float, rate: float) -> float:
-        if rate <= tuning.LEAST_RATE:
-            return 0.0
+    def either(self, n: float, rate: float) -> float:
         busy = rate * self.prompts.mean_s
         free = 1.0 - busy / n
         if free <= 0.05:
@@ -331,6 +434,24 @@ class AggregatedModel:
         if itl is None:
             return 1.0 + slow + self._waiting(max(self.sla.itl_s, self.alone_s) * free).miss(n, rate)
         return slow + self._unlucky(n, rate, itl * free) + self._waiting(itl * free).miss(n, rate)
+
+    def late(self, n: float, rate: float) -> float:
+        return self._waiting(self._step_s(n, rate)).miss(n, rate)
+
+    def lagging(self, n: float, rate: float) -> float:
+        step = self._step_s(n, rate)
+        queue = self._waiting(step)
+        mean = queue.mean_wait_s(n, rate) + queue.mean_s + 0.5 * step
+        return used_up(mean, self._best_ttft_s(None), self.sla.ttft_s, tuning.LEAST_WAIT)
+
+    def slow(self, n: float, rate: float) -> float:
+        free = self._free(n, rate)
+        above = self._above(self._held(free), free, n, rate) + self._unlucky(n, rate, self._step_s(n, rate))
+        return max(above, self.promise.measure.allowance * self._crowded(n, rate))
+
+    def dragging(self, n: float, rate: float) -> float:
+        mean = self._step_s(n, rate) / self._free(n, rate)
+        return max(used_up(mean, self.alone_s, self.sla.itl_s, tuning.LEAST_SLACK - 1.0), self._crowded(n, rate))
 
     def busy(self, rate: float) -> float:
         """Fractional n that both kinds of work would keep busy if neither disturbed the other."""
@@ -350,14 +471,37 @@ class AggregatedModel:
 
     @property
     def hopeless(self) -> float:
-        return 1.0 if self.alone_s > self.sla.itl_s else self._waiting(self.alone_s).hopeless
+        if self._is_mean:
+            return 0.0
+        slow = What.ITL in self.promise.latencies and self.alone_s > self.sla.itl_s
+        late = self._waiting(self.alone_s).hopeless if What.TTFT in self.promise.latencies else 0.0
+        return 1.0 if slow else late
 
     @property
-    def reachable(self) -> tuple[str, float, float] | None:
-        if self.alone_s > self.sla.itl_s:
-            return ("ITL", self.sla.itl_s, self.alone_s)
-        best = self._waiting(self.alone_s).within(self.sla.goal) + 1.5 * self.alone_s
-        return ("TTFT", self.sla.ttft_s, best) if best > self.sla.ttft_s else None
+    def best_s(self) -> Mapping[What, float]:
+        return {What.ITL: self.alone_s, What.TTFT: self._best_ttft_s(self.promise.measure.share)}
+
+    def _best_ttft_s(self, share: float | None) -> float:
+        steps = 0.5 if share is None else 1.5  # to wait for until a prompt's first chunk starts: on average, at most
+        return self._waiting(self.alone_s).typical(share) + steps * self.alone_s
+
+    def _free(self, n: float, rate: float) -> float:
+        """Share of the time that is left for decode, as far as can be told."""
+        return max(0.05, 1.0 - rate * self.prompts.mean_s / n)
+
+    def _step_s(self, n: float, rate: float) -> float:
+        """A decode step without prompts in it, also beyond saturation."""
+        free = self._free(n, rate)
+        return self.decoding.mean_itl_s(rate * self.tokens / n, free / self.slowness) * free
+
+    def _above(self, held: float, free: float, n: float, rate: float) -> float:
+        """Share of requests that find more than ``held`` sequences in a replica."""
+        burst = self.load.dispersion_at(rate)
+        return self.decoding.slow(n, free / self.slowness, rate * self.tokens, self.tokens, held, burst)
+
+    def _crowded(self, n: float, rate: float) -> float:
+        """Share of requests that find the KV cache full, over what may."""
+        return self._above(self.decoding.sequences[-1], self._free(n, rate), n, rate) / tuning.CROWDED
 
     def _held(self, free: float) -> float:
         """Sequences of a replica that has ``free`` of its time for decode."""

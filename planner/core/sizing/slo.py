@@ -1,5 +1,8 @@
 """The ``slo`` law: the fewest replicas whose expected misses are worth their price.
 
+Each promise is sized for by itself, and a pool gets the most that any of its promises asks for. A joint
+promise of both latencies is one.
+
 Two forms of one question. *Within a share*: the smallest fleet whose expected
 misses stay within a miss budget, the same part of it for every pool, so that
 each pool's answer is monotone by construction. *At a price*: each pool adds
@@ -11,12 +14,12 @@ for all pools and all hours is the joint optimum over both (the Lagrangian of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.core import tuning
 from planner.core.load import Load
-from planner.core.policy import Pool, Sla
+from planner.core.policy import Pool, Promise, Sla
 from planner.core.sizing.models import PoolModel, model_of
 from planner.core.types import Expected
 
@@ -40,8 +43,36 @@ class Sizing:
 
 
 def models(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float]) -> dict[str, PoolModel]:
-    """The model of every pool under one load; ``slowness`` is 1 where it is not given."""
+    """The model of every pool under one load, asked about both latencies; ``slowness`` is 1 where it is not given."""
     return {pool.name: model_of(pool, sla, load, slowness.get(pool.name, 1.0)) for pool in pools}
+
+
+def by_promise(sla: Sla, parts: Mapping[str, PoolModel]) -> dict[Promise, dict[str, PoolModel]]:
+    """The models asked about each promise: those of the pools that have a part in it."""
+    return {
+        promise: {name: part.about(promise) for name, part in parts.items() if part.pool.role in promise.roles}
+        for promise in sla.promises
+    }
+
+
+def most(pools: Sequence[Pool], fleets: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """As many in each pool as any of the fleets has there."""
+    wanted = dict.fromkeys((pool.name for pool in pools), 0)
+    for fleet in fleets:
+        wanted |= {name: max(wanted[name], n) for name, n in fleet.items()}
+    return wanted
+
+
+def fewest(pools: tuple[Pool, ...], sla: Sla, parts: Mapping[str, PoolModel], load: Load) -> dict[str, int]:
+    """Smallest replicas that keep every promise, what a promise allows split evenly over its pools."""
+    asked = by_promise(sla, parts)
+    return most(pools, (within_share(those(pools, own), own, load, promise.measure.allowance)
+                        for promise, own in asked.items()))  # fmt: skip
+
+
+def those(pools: Iterable[Pool], parts: Mapping[str, PoolModel]) -> tuple[Pool, ...]:
+    """The pools that have a model among ``parts``."""
+    return tuple(pool for pool in pools if pool.name in parts)
 
 
 def within_share(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> dict[str, int]:
@@ -96,7 +127,7 @@ def smallest(model: PoolModel, load: Load, share: float) -> int:
     allowed = share * load.mean_rate
     low, high = 0, max(1, math.ceil(model.busy(load.mean_rate)))
     while missed_per_s(model, load, float(high)) > allowed and high < MOST:
-        low, high = high, high + max(1, high // 4)
+        low, high = high, min(MOST, high + max(1, high // 4))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if missed_per_s(model, load, float(middle)) > allowed else (low, middle)
@@ -133,6 +164,13 @@ def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, 
     )
 
 
+def within_reach(promise: Promise, parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, int]) -> bool:
+    """Whether the model expects ``fleet`` to keep a promise; ``parts`` are the models asked about it."""
+    taken = sum(missed_per_s(part, load, max(float(fleet[name]), 0.5)) for name, part in parts.items())
+    hopeless = max((part.hopeless for part in parts.values()), default=0.0)
+    return taken <= (promise.measure.allowance - hopeless + 1e-6) * load.mean_rate
+
+
 def unreachable(parts: Mapping[str, PoolModel]) -> tuple[str, ...]:
     """What no fleet can keep, one sentence a pool."""
     said = []
@@ -148,8 +186,9 @@ def unreachable(parts: Mapping[str, PoolModel]) -> tuple[str, ...]:
 def size(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float] | None = None) -> Sizing:
     """The one-shot question: replicas for this load and this promise, before any limit."""
     parts = models(pools, sla, load, slowness or {})
-    fleet = within_share(pools, parts, load, 1.0 - sla.goal)
-    return Sizing(fleet, expect(pools, parts, load, fleet), unreachable(parts))
+    fleet = fewest(pools, sla, parts, load)
+    beyond = [said for own in by_promise(sla, parts).values() for said in unreachable(own)]
+    return Sizing(fleet, expect(pools, parts, load, fleet), tuple(beyond))
 
 
 def _fractional(model: PoolModel, load: Load, share: float) -> float:

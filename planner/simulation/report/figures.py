@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.simulation.promises import Outcomes, Verdict, verdicts
 from planner.simulation.run import Promise, Run, WorkerSpan
 
 SCHEMA = "sla-planner/simulation.v1"
@@ -76,13 +77,20 @@ class Summary:
     requests_per_second: float
     notes: tuple[str, ...] = ()
     feasible: bool = True  # False: most decisions said that no fleet can keep the promise
+    verdicts: tuple[Verdict, ...] = ()  # of every promise
+
+    @property
+    def kept(self) -> bool:
+        """Whether requests came and every promise was kept."""
+        return self.requests > 0 and all(verdict.kept for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``simulate --json`` prints."""
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "promise": _fields(self.promise),
+            "promise": {"ttft_s": self.promise.ttft_s, "itl_s": self.promise.itl_s, "goal": self.promise.goal},
+            "promises": [verdict.to_json() for verdict in self.verdicts],
             "feasible": self.feasible,
             "requests": self.requests,
             "completed": self.completed,
@@ -163,6 +171,7 @@ def summarise(run: Run) -> Summary:
         requests_per_second=traffic.requests / run.plant_seconds if run.plant_seconds > 0 else 0.0,
         notes=(*run.notes, *beyond),
         feasible=feasible,
+        verdicts=verdicts(promise, Outcomes(run.ttft_s, run.itl_s, longer)),
     )
 
 

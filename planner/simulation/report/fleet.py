@@ -25,7 +25,7 @@ def table(rows: Sequence[Shares]) -> RenderableType:
     for row in rows:
         shown.add_row(row.split, "all", share(row.attainment), "", "", "", f"{row.gpu_hours:,.1f}", "", style="bold")
         for name, s in row.models.items():
-            good = s.attainment.both is not None and s.attainment.both >= s.promise.goal
+            good = s.kept
             priority = row.priorities[name]
             shown.add_row(
                 "",

@@ -13,7 +13,7 @@ from typing import Any
 from planner.simulation.report import comparison_plots, plots
 from planner.simulation.report.figures import Summary
 from planner.simulation.report.standings import CaseFigures, Group, Overall, Standing, groups
-from planner.simulation.report.table import knobs, latency, lost, ms, share, shown_ratio, verdict
+from planner.simulation.report.table import knobs, latency, lost, ms, promises, share, shown_ratio, verdict
 from planner.simulation.run import Run
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -22,7 +22,7 @@ LAST = 8
 
 def write_report(path: Path, run: Run, summary: Summary, settings: Mapping[str, object]) -> None:
     """The report of one run."""
-    good = summary.attainment.both is not None and summary.attainment.both >= summary.promise.goal
+    good = summary.kept
     cards = [
         ("kept both", share(summary.attainment.both), f"goal {share(summary.promise.goal)}"),
         ("worst hour", share(summary.attainment.worst_hour), f"worst 5 min {share(summary.attainment.worst_5min)}"),
@@ -32,6 +32,7 @@ def write_report(path: Path, run: Run, summary: Summary, settings: Mapping[str, 
         ("goodput", f"{summary.goodput_per_s:,.1f}/s", f"{summary.requests:,} requests arrived"),
     ]
     table = [
+        *promises(summary),
         ("kept TTFT", share(summary.attainment.ttft)),
         ("kept ITL", share(summary.attainment.itl)),
         ("TTFT", latency(summary.ttft)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from rich.console import Group as Tables
@@ -9,27 +10,49 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.core.policy import Sla, What
+from planner.simulation.promises import Verdict
 from planner.simulation.report.figures import Latency, Summary
 from planner.simulation.report.standings import CaseFigures, Group, Mean, Standing
 
 
 def verdict(summary: Summary) -> str:
     """The promise, kept or not, in a sentence."""
-    both, goal = summary.attainment.both, summary.promise.goal
-    promise = (
-        f"TTFT ≤ {ms(summary.promise.ttft_s)} and ITL ≤ {ms(summary.promise.itl_s)} for {100 * goal:.4g} % of requests"
-    )
+    both, word = summary.attainment.both, "kept" if summary.kept else "not kept"
+    promise = promised(summary.promise)
     if both is None:
         return f"No request arrived; nothing was promised ({promise})."
-    word = "kept" if both >= goal else "not kept"
-    return f"Promise {word}: {both:.2%} of {summary.requests:,} requests kept both ({promise})."
+    if summary.promise.is_joint:
+        return f"Promise {word}: {both:.2%} of {summary.requests:,} requests kept both ({promise})."
+    return f"Promises {word}: {'; '.join(map(outcome, summary.verdicts))}."
+
+
+def promised(sla: Sla) -> str:
+    """What was promised, in words."""
+    if sla.is_joint:
+        return f"TTFT ≤ {ms(sla.ttft_s)} and ITL ≤ {ms(sla.itl_s)} for {100 * sla.goal:.4g} % of requests"
+    return " and ".join(f"{promise.name} ≤ {ms(sla.target_s(promise.what))}" for promise in sla.promises)
+
+
+def promises(summary: Summary) -> list[tuple[str, str]]:
+    """A line for each of several promises: kept or not, and what was observed."""
+    if summary.promise.is_joint:
+        return []
+    return [(f"{one.promise.name} {'kept' if one.kept else 'not kept'}", outcome(one)) for one in summary.verdicts]
+
+
+def outcome(verdict: Verdict) -> str:
+    """One promise beside what was observed: ``p95 TTFT 310 ms (target 500 ms)``."""
+    show = share if verdict.promise.what is What.BOTH else ms
+    return f"{verdict.promise.name} {show(verdict.observed)} (target {show(verdict.target)})"
 
 
 def simulation(summary: Summary) -> RenderableType:
     """One run."""
-    good = summary.attainment.both is not None and summary.attainment.both >= summary.promise.goal
+    good = summary.kept
     lines = [
         ("requests", f"{summary.requests:,} arrived, {summary.completed:,} completed"),
+        *promises(summary),
         ("kept both", f"{share(summary.attainment.both)}   worst 5 min {share(summary.attainment.worst_5min)}   "
                       f"worst hour {share(summary.attainment.worst_hour)}"),
         ("kept TTFT / ITL", f"{share(summary.attainment.ttft)} / {share(summary.attainment.itl)}"),
@@ -136,7 +159,7 @@ def ms(seconds: float | None) -> str:
     """Seconds as milliseconds, or as seconds when they are many."""
     if seconds is None:
         return "–"
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1.0 else f"{seconds:,.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1.0 else f"{seconds:,.3g} s" if seconds < math.inf else "never"
 
 
 def latency(value: Latency) -> str:
