@@ -40,10 +40,6 @@ class PoolModel(ABC):
         """The same pool, asked about another promise."""
         return self if promise == self.promise else replace(self, promise=promise)
 
-    @property
-    def pool(self) -> Pool:
-        """Whose model it is."""
-
     def miss(self, n: float, rate: float) -> float:
         """What this pool alone takes from the promise with ``n`` replicas, of every request (``Measure.allowance``).
 
