@@ -5,7 +5,6 @@ Exit codes: 0 done; 2 bad input; 3 a part of the installation is missing.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -54,7 +53,13 @@ def _outputs(command: F) -> F:
         click.option(
             "--plot", "plots", metavar="DIR", type=click.Path(path_type=Path), help="Write pictures into DIR."
         ),
-        click.option("--json", "json_file", metavar="FILE|-", help="Write one JSON object; - is the standard output."),
+        click.option(
+            "--json",
+            "json_file",
+            type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+            metavar="FILE|-",
+            help="Write one JSON object; - is the standard output.",
+        ),
     ):
         command = option(command)
     return command
@@ -73,7 +78,7 @@ def main() -> None:
 @main.command()
 @click.argument("profile")
 @_outputs
-def show(profile: str, json_file: str | None, plots: Path | None) -> None:
+def show(profile: str, json_file: Path | None, plots: Path | None) -> None:
     """Where PROFILE is from, where it is valid, what was repaired, and its points."""
     from planner.adapters.profile_files import load
     from profiler.show import profile_tables, summary
@@ -86,7 +91,7 @@ def show(profile: str, json_file: str | None, plots: Path | None) -> None:
 @main.command()
 @click.argument("profile")
 @_outputs
-def fit(profile: str, json_file: str | None, plots: Path | None) -> None:
+def fit(profile: str, json_file: Path | None, plots: Path | None) -> None:
     """How well the models of an engine's speed fit PROFILE, at its points and at points they have not seen."""
     from rich.console import Console
 
@@ -136,16 +141,10 @@ def convert(profile: str, target: Path, form: str | None, force: bool, **changes
     click.echo(f"{target}: {found.name}, {counts}")
 
 
-def _write(tables: RenderableType, data: dict[str, Any], json_file: str | None) -> None:
-    if json_file != "-":
-        from rich.console import Console
+def _write(tables: RenderableType, data: dict[str, Any], json_file: Path | None) -> None:
+    from planner.answers import told
 
-        console = Console()
-        console.print(tables)
-    if json_file == "-":
-        click.echo(json.dumps(data, indent=1))
-    elif json_file:
-        Path(json_file).write_text(json.dumps(data, indent=1) + "\n")
+    told(data, json_file).print(tables)
 
 
 def _draw(profile: Any, plots: Path | None) -> None:

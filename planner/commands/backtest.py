@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import config
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.config.backtest import BacktestSettings
 from planner.config.settings import SimulateSettings
@@ -59,7 +59,12 @@ def command(configuration: str | None, **options: Any) -> None:
     recorded = recorded_of(demand.past, {pool.name: pool.gpus for pool in policy.pools}, policy.sla)
     notes = (*gap_notes(demand.past), *summary.notes)
     answer = _answer(demand, recorded, run, summary, notes)
-    _write(answer, run, summary, settings, _table(demand, recorded, run, summary), notes)
+    console = told(answer, settings.outputs.json_file)
+    console.print(_table(demand, recorded, run, summary))
+    for note in notes:
+        console.print(f"note: {note}", style="dim", markup=False)
+    if written := _pictures(run, summary, settings):
+        console.print(f"written: {', '.join(map(str, written))}", style="dim")
     reached = summary.attainment.both
     if settings.min_attainment is not None and (reached is None or reached < settings.min_attainment):
         shown = "unknown" if reached is None else f"{reached:.2%}"
@@ -163,25 +168,6 @@ def _answer(demand: Demand, recorded: Recorded, run: Run, summary: Summary, note
         "simulated": {**summary.to_json(), "gpu_hours_serving": serving_hours(run)},
         "notes": list(notes),
     }
-
-
-def _write(answer: Mapping[str, Any], run: Run, summary: Summary, settings: BacktestSettings, table: RenderableType,
-           notes: Sequence[str]) -> None:  # fmt: skip
-    from rich.console import Console
-
-    outputs = settings.outputs
-    to_stdout = outputs.json_file is not None and str(outputs.json_file) == "-"
-    text = json.dumps(answer, indent=2, allow_nan=False)
-    if to_stdout:
-        click.echo(text)
-    elif outputs.json_file is not None:
-        outputs.json_file.write_text(text + "\n", encoding="utf-8")
-    console = Console(stderr=to_stdout, highlight=False)
-    console.print(table)
-    for note in notes:
-        console.print(f"note: {note}", style="dim", markup=False)
-    if written := _pictures(run, summary, settings):
-        console.print(f"written: {', '.join(map(str, written))}", style="dim")
 
 
 def _pictures(run: Run, summary: Summary, settings: BacktestSettings) -> list[Path]:

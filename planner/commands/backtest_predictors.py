@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from planner.answers import told
 from planner.commands._options import DURATION
 from planner.commands._progress import bar
 from predictors.backtest import Score, backtest
@@ -68,13 +68,7 @@ def series_of(source: str, bin_s: float) -> list[float | None]:
 def _write(series: str, bin_s: float, scores: dict[str, list[Score]], target: Path | None) -> None:
     base = {score.steps: score.wape for score in scores.get("constant", [])}
     rows = [_row(score, base) for found in scores.values() for score in found]
-    text = json.dumps({"schema": SCHEMA, "series": series, "bin_seconds": bin_s, "rows": rows}, indent=2)
-    if target is not None and str(target) == "-":
-        click.echo(text)
-        return
-    if target is not None:
-        target.write_text(text + "\n")
-    from rich.console import Console
+    console = told({"schema": SCHEMA, "series": series, "bin_seconds": bin_s, "rows": rows}, target)
     from rich.table import Table
 
     table = Table(title=f"{series}, steps of {bin_s:g} s")
@@ -84,7 +78,7 @@ def _write(series: str, bin_s: float, scores: dict[str, list[Score]], target: Pa
         cells = (row["wape"], row["relative_to_constant"], row["coverage"], row["pinball"])
         shown = ["–" if cell is None else f"{cell:.3f}" for cell in cells]
         table.add_row(row["predictor"], str(row["steps"]), *shown, f"{row['origins']:,}")
-    Console().print(table)
+    console.print(table)
 
 
 def _row(score: Score, base: dict[int, float]) -> dict[str, Any]:

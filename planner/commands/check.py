@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import config
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.config.live import LiveSettings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from planner.adapters.prometheus.survey import Finding as Signal
     from planner.commands._checkup.finding import Finding
     from planner.core.policy import Policy
@@ -39,9 +41,8 @@ def command(configuration: str | None, strict: bool, target: Path | None, **opti
     findings, signals = looked_at(settings, time.time())
     bad = [one for one in findings if one.severity == "problem"]
     doubtful = [one for one in findings if one.severity == "warning"]
-    _write(findings, signals, len(bad), len(doubtful), target)
-    if target is None or str(target) != "-":
-        _show(findings, len(bad), len(doubtful))
+    console = told(_answer(findings, signals, len(bad), len(doubtful)), target)
+    _show(console, findings, len(bad), len(doubtful))
     if bad or (strict and doubtful):
         raise SystemExit(1)
 
@@ -112,9 +113,8 @@ def _traffic(settings: LiveSettings, policy: Policy, server: Any, subject: Any, 
     yield from belief.traffic(policy, past_of(seen, end - HOUR_S, end, BIN_S))
 
 
-def _write(findings: Sequence[Finding], signals: Sequence[Signal], problems: int, warnings: int,
-           target: Path | None) -> None:  # fmt: skip
-    answer = {
+def _answer(findings: Sequence[Finding], signals: Sequence[Signal], problems: int, warnings: int) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "ok": not problems,
         "problems": problems,
@@ -122,11 +122,6 @@ def _write(findings: Sequence[Finding], signals: Sequence[Signal], problems: int
         "findings": [one.to_json() for one in findings],
         "metrics": [_metric(one) for one in signals],
     }
-    text = json.dumps(answer, indent=2, allow_nan=False, ensure_ascii=False)
-    if target is not None and str(target) == "-":
-        click.echo(text)
-    elif target is not None:
-        target.write_text(text + "\n", encoding="utf-8")
 
 
 def _metric(one: Signal) -> dict[str, Any]:
@@ -147,8 +142,7 @@ def _metric(one: Signal) -> dict[str, Any]:
 MARKS = {"fine": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "bold red")}
 
 
-def _show(findings: Sequence[Finding], problems: int, warnings: int) -> None:
-    from rich.console import Console
+def _show(console: Console, findings: Sequence[Finding], problems: int, warnings: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -165,7 +159,6 @@ def _show(findings: Sequence[Finding], problems: int, warnings: int) -> None:
             head, Text(mark, style=style), Text(one.subject), Text(one.text, style="" if mark == "✓" else style)
         )
         area = one.area
-    console = Console(highlight=False)
     console.print(table)
     count = f"{problems} problem{'s' * (problems != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     style = "bold red" if problems else "bold yellow" if warnings else "bold green"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from planner.answers import told
 from planner.commands._progress import bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from planner.core.policy import Policy
     from planner.replay.explanation import Explanation
     from planner.replay.recording import Recording
@@ -41,11 +43,11 @@ def command(log: Path, when: str | None, line: int | None, changes: bool, target
     if sum((when is not None, line is not None, changes)) > 1:
         raise click.UsageError("--at, --step and --changes contradict each other: give one of them")
     recorded = recording.load(log)
-    answer = _changes(recorded) if changes else None
-    found = None if changes else _explained(recorded, when, line)
-    _write(answer or (found.to_json() if found else {}), target)
-    if target is None or str(target) != "-":
-        _show_changes(recorded) if found is None else _show(found)
+    if changes:
+        _show_changes(told(_changes(recorded), target), recorded)
+    else:
+        found = _explained(recorded, when, line)
+        _show(told(found.to_json(), target), found)
 
 
 def _explained(recorded: Recording, when: str | None, line: int | None) -> Explanation:
@@ -95,20 +97,10 @@ def _changes(recorded: Recording) -> dict[str, Any]:
             "notes": list(recorded.notes)}  # fmt: skip
 
 
-def _write(answer: dict[str, Any], target: Path | None) -> None:
-    text = json.dumps(answer, indent=2, allow_nan=False, ensure_ascii=False)
-    if target is not None and str(target) == "-":
-        click.echo(text)
-    elif target is not None:
-        target.write_text(text + "\n", encoding="utf-8")
-
-
-def _show(found: Explanation) -> None:
-    from rich.console import Console
+def _show(console: Console, found: Explanation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
     console.print(found.title(), style="dim", markup=False)
     console.print(Text(found.answer(), style="bold"))
     table = Table.grid(padding=(0, 2))
@@ -123,8 +115,7 @@ def _show(found: Explanation) -> None:
         console.print(f"note: {note}", style="dim", markup=False)
 
 
-def _show_changes(recorded: Recording) -> None:
-    from rich.console import Console
+def _show_changes(console: Console, recorded: Recording) -> None:
     from rich.table import Table
 
     from planner import words
@@ -142,7 +133,7 @@ def _show_changes(recorded: Recording) -> None:
         after = offset(recorded.steps[i].seen.at - recorded.start)
         fleet = words.fleet(decision.replicas, recorded.steps[i - 1].decision.replicas)
         table.add_row(str(i + 1), after, fleet, f"{words.REASONS[decision.reason]}{rules}")
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def _span(recorded: Recording) -> str:

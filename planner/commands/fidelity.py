@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from planner.answers import told
 from planner.commands._progress import bar, spinner
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from planner.local.fidelity import Comparison, Trial
 
 AGREED = 0.1
@@ -29,10 +31,10 @@ AGREED = 0.1
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the traffic.")
 @click.option("--prometheus-binary", type=click.Path(path_type=Path), default=None,
               help="A Prometheus that is not on the PATH.")  # fmt: skip
-@click.option("--json", "json_file", metavar="FILE", default=None,
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), metavar="FILE",
               help="Figures as one JSON object, to a file or - for standard output.")  # fmt: skip
 def command(minutes: float, disaggregated: bool, offline: bool, router: str, seed: int,
-            prometheus_binary: Path | None, json_file: str | None) -> None:  # fmt: skip
+            prometheus_binary: Path | None, json_file: Path | None) -> None:  # fmt: skip
     """Run the same trace through the simulated fleet and through the real stack on this machine, side by side.
 
     The real stack is NVIDIA Dynamo's frontend, KV router and simulated workers under real HTTP load, in real
@@ -43,7 +45,7 @@ def command(minutes: float, disaggregated: bool, offline: bool, router: str, see
 
     trial = fidelity.trial("disaggregated" if disaggregated else "aggregated", minutes, seed, router, fixed=offline)
     found = _compared(trial, offline, prometheus_binary)
-    _tell(found, json_file)
+    told(found.to_json(), json_file).print(_table(found))
     if found.worst() > AGREED:
         click.echo(f"a figure differs by {found.worst():.1%}, more than {AGREED:.0%}", err=True)
         raise SystemExit(1)
@@ -68,19 +70,7 @@ def _compared(trial: Trial, offline: bool, prometheus: Path | None) -> Compariso
     return fidelity.Comparison("Dynamo's offline replay" if offline else "the real stack", trial, plant, real)
 
 
-def _tell(found: Comparison, json_file: str | None) -> None:
-    if json_file == "-":
-        click.echo(json.dumps(found.to_json(), indent=1))
-        return
-    if json_file:
-        Path(json_file).write_text(json.dumps(found.to_json(), indent=1) + "\n")
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(_table(found))
-
-
-def _table(found: Comparison) -> object:
+def _table(found: Comparison) -> Table:
     from rich.table import Table
 
     trial = found.trial

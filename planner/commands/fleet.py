@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner import config, wiring
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.commands._progress import bar
 from planner.commands._runs import built, start_of
@@ -35,7 +35,9 @@ def command(configuration: str, **options: Any) -> None:
     settings = config.load(FleetSettings, file, given(FleetSettings, options))
     rows = compared(settings, file.parent)
 
-    _write(rows, settings.outputs.json_file)
+    from planner.simulation.report import fleet
+
+    told(fleet.content(rows), settings.outputs.json_file).print(fleet.table(rows))
 
 
 def compared(settings: FleetSettings, folder: Path) -> list[Shares]:
@@ -80,19 +82,3 @@ def _tenant(model: Model, policy: Policy, world: World, initial: dict[str, int])
 
     planner = Planner(policy)
     return Tenant(world, Member(planner, model.priority, PlannerWithFits(planner, policy.interval_s).step), initial)
-
-
-def _write(rows: list[Shares], target: Path | None) -> None:
-    """The table for people; JSON on standard output has that stream for itself."""
-    from rich.console import Console
-
-    from planner.simulation.report import fleet
-
-    text = json.dumps(fleet.content(rows), indent=2, allow_nan=False) + "\n"
-    if target is not None and str(target) == "-":
-        click.echo(text, nl=False)
-        Console(stderr=True).print(fleet.table(rows))
-        return
-    if target is not None:
-        target.write_text(text, encoding="utf-8")
-    Console(highlight=False).print(fleet.table(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import config, wiring
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.commands._progress import bar
 from planner.commands._runs import built
@@ -167,8 +167,7 @@ def _speed(settings: SimulateSettings, pool: str) -> float:
 
 
 def _write(rows: list[Priced], target: Path | None) -> None:
-    """The table for people; JSON on standard output has that stream for itself."""
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -187,13 +186,7 @@ def _write(rows: list[Priced], target: Path | None) -> None:
             f"{row.cost:,.1f}", f"{s.gpu_hours:,.1f}", f"{s.changes_per_hour:.1f}",
         )  # fmt: skip
     means = [Text(f"{row.summary.policy}: {_fleet(row.summary)} on the mean", style="dim") for row in rows]
-    text = json.dumps({"schema": SCHEMA, "rows": [row.to_json() for row in rows]}, indent=2, allow_nan=False) + "\n"
-    on_stdout = target is not None and str(target) == "-"
-    if on_stdout:
-        click.echo(text, nl=False)
-    elif target is not None:
-        target.write_text(text, encoding="utf-8")
-    Console(stderr=on_stdout, highlight=False).print(Group(shown, *means))
+    told({"schema": SCHEMA, "rows": [row.to_json() for row in rows]}, target).print(Group(shown, *means))
 
 
 def _fleet(summary: Summary) -> str:

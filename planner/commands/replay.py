@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.commands._progress import bar
 from planner.config.settings import ControlSettings
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from planner.core.policy import Policy
     from planner.replay.difference import Changed, Difference
@@ -63,9 +63,8 @@ def command(log: Path, other: Path | None, diff: bool, exact: bool, decisions: P
             for one in steps:
                 new.record(one.step.seen, one.decision, one.step.error)
     notes = (SEEN, *recorded.notes, *_unknown(recorded))
-    _write(_answer(log, recorded, policy, found, notes, diff), target)
-    if target is None or str(target) != "-":
-        _show(recorded, policy, found, notes, diff)
+    console = told(_answer(log, recorded, policy, found, notes, diff), target)
+    _show(console, recorded, policy, found, notes, diff)
     if exact and not found.identical:
         raise SystemExit(1)
 
@@ -107,19 +106,10 @@ def _answer(log: Path, recorded: Recording, policy: Policy, found: Difference, n
     }
 
 
-def _write(answer: dict[str, Any], target: Path | None) -> None:
-    text = json.dumps(answer, indent=2, allow_nan=False)
-    if target is not None and str(target) == "-":
-        click.echo(text)
-    elif target is not None:
-        target.write_text(text + "\n", encoding="utf-8")
-
-
-def _show(recorded: Recording, policy: Policy, found: Difference, notes: Sequence[str], diff: bool) -> None:
-    from rich.console import Console
+def _show(console: Console, recorded: Recording, policy: Policy, found: Difference, notes: Sequence[str],
+          diff: bool) -> None:  # fmt: skip
     from rich.text import Text
 
-    console = Console(highlight=False)
     share = len(found.changed) / found.steps
     if found.identical:
         console.print(Text(f"All {found.steps:,} decisions are the recorded ones.", style="bold green"))

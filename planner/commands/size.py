@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from planner import config, wiring
+from planner.answers import told
 from planner.commands._options import given, settings_options
 from planner.config import SizeSettings
 from planner.core.load import Load
@@ -34,7 +34,7 @@ def command(configuration: str | None, **options: Any) -> None:
     file = config.find(configuration) if configuration else None
     settings = config.load(SizeSettings, file, given(SizeSettings, options))
     answer = sized(settings, wiring.profile_of(settings))
-    _write(answer, settings.outputs.json_file)
+    _show(answer, told(answer, settings.outputs.json_file))
     raise SystemExit(0 if answer["feasible"] else 1)
 
 
@@ -125,14 +125,7 @@ def _classic(settings: SizeSettings, profile: Profile, pools: tuple[Pool, ...]) 
     return {prefill.name: found[0], decode.name: found[1]}
 
 
-def _write(answer: dict[str, Any], target: Path | None) -> None:
-    text = json.dumps(answer, indent=2)
-    if target is not None and str(target) != "-":
-        target.write_text(text + "\n")
-    if target is not None and str(target) == "-":
-        click.echo(text)
-        return
-    from rich.console import Console
+def _show(answer: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
     table = Table(title=f"law {answer['law']}: {answer['gpus']} GPUs")
@@ -140,7 +133,6 @@ def _write(answer: dict[str, Any], target: Path | None) -> None:
     table.add_column("replicas", justify="right")
     for pool, replicas in answer["pools"].items():
         table.add_row(pool, str(replicas))
-    console = Console()
     console.print(table)
     expected = answer["expected"]
     console.print(
@@ -148,7 +140,7 @@ def _write(answer: dict[str, Any], target: Path | None) -> None:
         f"attainment {'unknown' if expected['attainment'] is None else format(expected['attainment'], '.2%')}"
     )
     for reason in answer["reasons"]:
-        console.print(f"! {reason}", style="yellow", highlight=False)
+        console.print(f"! {reason}", style="yellow")
     if not answer["feasible"]:
         console.print("The promise cannot be kept as asked.", style="bold red")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from rich.console import Console, RenderableType
+
+from planner.answers import told
 from planner.simulation.report import standings, table
 from planner.simulation.report.figures import COMPARISON, Summary
 from planner.simulation.report.standings import CaseFigures
@@ -28,7 +29,7 @@ class Outputs(Protocol):
 
 def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object]) -> None:
     """One run, everywhere it was asked for."""
-    _json(summary.to_json(), outputs.json_file)
+    console = told(summary.to_json(), outputs.json_file)
     written = []
     if outputs.plots is not None:
         from planner.simulation.report.plots import plot_run
@@ -39,7 +40,7 @@ def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[s
 
         write_report(outputs.report, run, summary, settings)
         written.append(outputs.report)
-    _show(table.simulation(summary), outputs, written)
+    _show(table.simulation(summary), console, written)
 
 
 def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, object]) -> None:
@@ -52,9 +53,9 @@ def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, objec
     }
     if len(case.seeds) > 1:
         content["standings"] = [standing.to_json() for standing in case.standings()]
-    _json(content, outputs.json_file)
+    console = told(content, outputs.json_file)
     written = _pictures([case], outputs) + _page([case], outputs, settings)
-    _show(table.comparison(case), outputs, written)
+    _show(table.comparison(case), console, written)
 
 
 def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object]) -> None:
@@ -64,9 +65,9 @@ def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, ob
     whole = standings.groups(cases)
     content = {"schema": standings.SCHEMA, **about, "cases": [case.to_json() for case in cases],
                "overall": [group.to_json() for group in whole]}  # fmt: skip
-    _json(content, outputs.json_file)
+    console = told(content, outputs.json_file)
     written = _pictures(cases, outputs) + _page(cases, outputs, about)
-    _show(Group(*map(table.comparison, cases), *map(table.overall, whole)), outputs, written)
+    _show(Group(*map(table.comparison, cases), *map(table.overall, whole)), console, written)
 
 
 def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
@@ -95,19 +96,7 @@ def _page(cases: Sequence[CaseFigures], outputs: Outputs, settings: Mapping[str,
     return [outputs.report]
 
 
-def _json(content: Mapping[str, object], target: Path | None) -> None:
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    if target is not None and str(target) == "-":
-        sys.stdout.write(text)
-    elif target is not None:
-        target.write_text(text, encoding="utf-8")
-
-
-def _show(shown: Any, outputs: Outputs, written: Sequence[Path]) -> None:
-    """The table for people; JSON on standard output has that stream for itself."""
-    from rich.console import Console
-
-    console = Console(stderr=outputs.json_file is not None and str(outputs.json_file) == "-", highlight=False)
+def _show(shown: RenderableType, console: Console, written: Sequence[Path]) -> None:
     console.print(shown)
     if written:
         console.print(f"written: {', '.join(str(path) for path in written)}", style="dim")
