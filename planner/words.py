@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from planner.adapters.decision_log import About
+from planner.core.policy import Sla
 from planner.core.types import Adjustment, Decision, Reason
 from planner.units import show_duration
 
@@ -95,6 +96,10 @@ def expected(decision: Decision, about: About | None) -> Iterator[str]:
     itl = "beyond saturation" if model.itl_s is None else show_duration(model.itl_s)
     text = f"TTFT {ttft} and ITL {itl} on average"
     if model.attainment is not None:
-        goal = f" (the goal is {about.sla.goal:.4g})" if about is not None else ""
+        goal = f" ({_goal(about.sla)})" if about is not None else ""
         text += f"; {model.attainment:.2%} of requests keep both promises{goal}"
     yield f"{text}."
+
+
+def _goal(sla: Sla) -> str:
+    return f"the goal is {sla.goal:.4g}" if sla.is_joint else f"promised: {sla}"

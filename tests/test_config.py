@@ -38,6 +38,36 @@ def test_a_profile_traffic_and_a_promise_are_enough(tmp_path: Path) -> None:
     assert list(found.pools) == ["prefill", "decode"]
 
 
+@pytest.mark.parametrize(
+    ("ttft", "itl", "said"),
+    [
+        ("500ms", "25ms", "TTFT ≤ 500 ms and ITL ≤ 25 ms for 99 % of requests"),
+        ("p95:500ms", "p90:25ms", "p95 TTFT ≤ 500 ms and p90 ITL ≤ 25 ms"),
+        ("mean:1.5s", "25ms", "mean TTFT ≤ 1.5 s and p99 ITL ≤ 25 ms"),
+        ("p99.9: 470ms", "mean:25ms", "p99.9 TTFT ≤ 470 ms and mean ITL ≤ 25 ms"),
+    ],
+)
+def test_a_latency_may_be_measured_by_itself(tmp_path: Path, ttft: str, itl: str, said: str) -> None:
+    found = load(SimulateSettings, written(tmp_path, sla={"ttft": ttft, "itl": itl}), {})
+
+    assert str(found.sla.to_core()) == said
+
+
+@pytest.mark.parametrize("value", ["p0:1s", "p100:1s", "p:1s", "q95:1s", "95:1s", "pnan:1s", "median:1s", ":1s"])
+def test_a_measure_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    (problem,) = problems(written(tmp_path), {"sla.ttft": value})
+
+    assert problem.startswith("--ttft: ")
+    assert "p95:500ms" in problem
+
+
+@pytest.mark.parametrize(("value", "word"), [("p95:500", "unit"), ("mean:0s", "must be above 0"), (0.5, "unit")])
+def test_a_target_is_a_duration(tmp_path: Path, value: object, word: str) -> None:
+    (problem,) = problems(written(tmp_path, sla={"ttft": value, "itl": "25ms"}))
+
+    assert word in problem
+
+
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     found = load(SimulateSettings, written(tmp_path), {"sla.ttft": "2s", "initial": "prefill=3,decode=2", "seed": "7"})
 

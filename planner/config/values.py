@@ -29,6 +29,11 @@ class Target:
     seconds: float
     measure: Measure | None = None
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the mean is promised."""
+        return self.measure == Measure()
+
     def written(self) -> float | str:
         """As it is recorded: a number of seconds, or text with the measure in front."""
         return self.seconds if self.measure is None else f"{self.measure}:{Decimal(repr(self.seconds)):f}s"
@@ -126,7 +131,7 @@ Latency = Annotated[
     Target,
     BeforeValidator(_target),
     PlainSerializer(Target.written),
-    Form("[pN:|mean:]DURATION", "duration, p*N*: or mean: before it"),
+    Form("[pN:|mean:]DURATION", "duration, after pN: or mean: if measured by itself"),
 ]
 """A latency to keep: ``500ms``, or ``p95:500ms`` and ``mean:500ms`` where it is measured by itself."""
 Rate = Annotated[float, BeforeValidator(_rate), Form("RATE", "rate")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from planner.core.tuning import Tuning
 from planner.core.types import Role
+from planner.units import show_duration
 
 if TYPE_CHECKING:
     from planner.core.profiles import Profile
@@ -96,6 +97,12 @@ class Sla:
             problems.append(f"goal ({self.goal}) must be a share between 0 and 1, like 0.99")
         if problems:
             raise ValueError("; ".join(problems))
+
+    def __str__(self) -> str:
+        ttft, itl = show_duration(self.ttft_s), show_duration(self.itl_s)
+        if self.is_joint:
+            return f"TTFT ≤ {ttft} and ITL ≤ {itl} for {100 * self.goal:.4g} % of requests"
+        return " and ".join(f"{p.name} ≤ {s}" for p, s in zip(self.promises, (ttft, itl), strict=True))
 
     @property
     def joint(self) -> Promise:

@@ -209,7 +209,9 @@ def _about(about: About) -> dict[str, Any]:
     pools = {
         name: {"role": p.role.value, "gpus": p.gpus, "min": p.min, "max": p.max} for name, p in about.pools.items()
     }
-    sla = {"ttft_s": about.sla.ttft_s, "itl_s": about.sla.itl_s, "goal": about.sla.goal}
+    asked = about.sla
+    own = {} if asked.is_joint else {p.what.value: str(p.measure) for p in asked.promises}  # measured by themselves
+    sla = {"ttft_s": asked.ttft_s, "itl_s": asked.itl_s, "goal": asked.goal, "own": own, "text": str(asked)}
     return {"name": about.name, "law": about.law, "mode": about.mode, "profile": about.profile, "sla": sla,
             "interval_s": about.interval_s, "pools": pools}  # fmt: skip
 

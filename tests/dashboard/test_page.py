@@ -16,6 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from planner.adapters.decision_log import DecisionLog, LoggedStep
+from planner.core.policy import Measure
 from planner.core.types import PoolReading, Reason
 from planner.dashboard.app import app
 from planner.dashboard.feed import LogFeed
@@ -126,6 +127,20 @@ def faulty() -> Iterator[LoggedStep]:
             yield replace(one, seen=replace(one.seen, pools=pools))
         else:
             yield one
+
+
+def test_latencies_that_are_promised_by_themselves_are_judged_by_themselves(
+    browser: Chrome, page: Serve, tmp_path: Path
+) -> None:
+    sla = replace(ABOUT.sla, ttft=Measure(), itl=Measure(0.9))
+    shown(browser, 1280, page(write(tmp_path / "log.jsonl", steps(720), replace(ABOUT, sla=sla))))
+    cards = text(browser, "#cards").replace("\u00a0", " ")
+
+    assert "mean TTFT ≤ 400 ms and p90 ITL ≤ 25 ms" in text(browser, "#promise").replace("\u00a0", " ")
+    assert "target for the mean 400 ms" in cards
+    assert "target for the p90 25 ms" in cards
+    assert "goal" not in cards
+    assert complaints(browser) == []
 
 
 def test_a_finished_log_is_drawn_without_complaint_and_without_anybody_else(

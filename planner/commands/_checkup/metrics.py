@@ -101,11 +101,13 @@ def found(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
 
 
 def buckets(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
-    """Which targets the buckets let be seen."""
-    for name, target_s in (("ttft", settings.sla.ttft_s), ("itl", settings.sla.itl_s)):
+    """Which targets the buckets let be seen; a mean is a sum over a count, and needs none."""
+    for name, target in (("ttft", settings.sla.ttft), ("itl", settings.sla.itl)):
+        if target.is_mean:
+            continue
         one = next((s for s in seen if s.signal == name and s.found and s.edges), None)
         if one is not None:
-            yield _seen(name, target_s, one)
+            yield _seen(name, target.seconds, one)
 
 
 def _seen(name: str, target_s: float, one: Signal) -> Finding:

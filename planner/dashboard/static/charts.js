@@ -91,7 +91,7 @@ function kept(store) {
       line(x, middle, c.ink, { width: 1.3, name: "kept both", unit: " %" }),
       line(x, whole, c.faint, { width: 1.5, dash: "dash", name: "since the start", unit: " %" }),
     ],
-    target: { at: 100 * sla.goal, text: `goal ${percent(sla.goal)}`, below: true },
+    target: sla.own.ttft ? null : { at: 100 * sla.goal, text: `goal ${percent(sla.goal)}`, below: true },
     y: { range: [Math.max(0, floor), 100.4] },
     key: [
       ["line", c.ink, "kept both (estimate)", percent(lastShare(store))],
@@ -217,7 +217,7 @@ function gpus(store, names, own) {
 function budget(store) {
   const sla = store.now.about?.sla;
   const m = store.measured;
-  if (!sla || !m.requests) return null;
+  if (!sla || sla.own.ttft || !m.requests) return null;
   const c = theme();
   const x = store.times(m, 1);
   const allowed = running(m.requests).map((n) => (1 - sla.goal) * n);

@@ -47,11 +47,13 @@ function card(title, value, lines, { good = null, meter = null } = {}) {
 function keptCard(f, sla) {
   const [least, middle, most] = f.kept;
   if (middle == null) return card("Kept both promises", UNKNOWN, [sla ? "no request got a first token yet" : "the log does not say what was promised"]);
-  const good = middle >= sla.goal;
+  const good = sla.own.ttft ? null : middle >= sla.goal;
   const sure = least >= sla.goal || most < sla.goal;
   const hour = f.worst_hour[0] ?? f.worst_5min[0];
-  return card("Kept both promises", percent(middle), [
-    `${good ? "✓ above" : "✗ below"} the goal of ${percent(sla.goal)}${sure ? "" : ", as estimated"}`,
+  return card(good == null ? "Within both targets" : "Kept both promises", percent(middle), [
+    good == null
+      ? `promised: ${sla.text}`
+      : `${good ? "✓ above" : "✗ below"} the goal of ${percent(sla.goal)}${sure ? "" : ", as estimated"}`,
     least === most ? "" : `${range(least, most, percent)} by the buckets`,
     hour == null ? "" : `worst ${f.worst_hour[0] == null ? "five minutes" : "hour"} ${percent(hour)}`,
     f.unanswered > Math.max(10, 0.001 * f.requests) ? `${number(f.unanswered)} arrived without a first token (yet): not counted` : "",
@@ -60,6 +62,7 @@ function keptCard(f, sla) {
 }
 
 function budgetCard(f, sla) {
+  if (sla?.own.ttft) return card("Error budget", UNKNOWN, ["each promise has its own"]);
   const allowed = sla ? (1 - sla.goal) * f.requests : 0;
   if (!(allowed > 0)) return card("Error budget", UNKNOWN, []);
   const used = f.missed[1] / allowed;
@@ -75,8 +78,8 @@ function ttftCard(f, sla) {
   return card("TTFT p95, last 5 min", value, [
     p?.[1] == null ? "" : `estimate in ${range(p[0], p[2], duration)}`,
     `mean ${duration(f.now.ttft_mean)}`,
-    sla ? `target ${duration(sla.ttft_s)}` : "",
-  ], { good: sla && p ? (p[1] ?? Infinity) <= sla.ttft_s : null });
+    sla ? `target ${own(sla.own.ttft)}${duration(sla.ttft_s)}` : "",
+  ], { good: judged(sla?.own.ttft, sla?.ttft_s, p && (p[1] ?? Infinity), f.now.ttft_mean) });
 }
 
 function itlCard(f, sla) {
@@ -84,8 +87,18 @@ function itlCard(f, sla) {
   return card("ITL p95, last 5 min", duration(p), [
     p == null ? "" : "steps of workers stand for requests",
     `mean ${duration(f.now.itl_mean)}`,
-    sla ? `target ${duration(sla.itl_s)}` : "",
-  ], { good: sla && p != null ? p <= sla.itl_s : null });
+    sla ? `target ${own(sla.own.itl)}${duration(sla.itl_s)}` : "",
+  ], { good: judged(sla?.own.itl, sla?.itl_s, p, f.now.itl_mean) });
+}
+
+const latencies = (sla) => `TTFT ≤ ${duration(sla.ttft_s)} and ITL ≤ ${duration(sla.itl_s)}`;
+
+const own = (measure) => (measure ? `for the ${measure} ` : "");
+
+// Good or not, as far as is known: by the mean where the mean was promised, else by the p95.
+function judged(measure, target, p95, mean) {
+  const value = measure === "mean" ? mean : p95;
+  return target != null && value != null ? value <= target : null;
 }
 
 function loadCard(f) {
@@ -116,7 +129,7 @@ function head() {
   $("name").textContent = about?.name ?? "Decision log";
   document.title = `${about?.name ?? "Decision log"} · SLA planner`;
   $("promise").textContent = about
-    ? `${percent(about.sla.goal)} of requests with TTFT ≤ ${duration(about.sla.ttft_s)} and ITL ≤ ${duration(about.sla.itl_s)}` +
+    ? (about.sla.own.ttft ? about.sla.text : `${percent(about.sla.goal)} of requests with ${latencies(about.sla)}`) +
       ` · law ${about.law}, every ${spanOf(about.interval_s)} · ${about.mode} · ${about.profile}`
     : "The log does not say what was promised: no targets, no attainment, no GPU-hours.";
   const hint = matchMedia("(pointer: coarse)").matches ? [] : ["drag in a chart to zoom all of them"];

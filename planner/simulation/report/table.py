@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.core.policy import Sla, What
+from planner.core.policy import What
 from planner.simulation.promises import Verdict
 from planner.simulation.report.figures import Latency, Summary
 from planner.simulation.report.standings import CaseFigures, Group, Mean, Standing
@@ -19,19 +19,12 @@ from planner.simulation.report.standings import CaseFigures, Group, Mean, Standi
 def verdict(summary: Summary) -> str:
     """The promise, kept or not, in a sentence."""
     both, word = summary.attainment.both, "kept" if summary.kept else "not kept"
-    promise = promised(summary.promise)
+    promise = summary.promise
     if both is None:
         return f"No request arrived; nothing was promised ({promise})."
     if summary.promise.is_joint:
         return f"Promise {word}: {both:.2%} of {summary.requests:,} requests kept both ({promise})."
     return f"Promises {word}: {'; '.join(map(outcome, summary.verdicts))}."
-
-
-def promised(sla: Sla) -> str:
-    """What was promised, in words."""
-    if sla.is_joint:
-        return f"TTFT ≤ {ms(sla.ttft_s)} and ITL ≤ {ms(sla.itl_s)} for {100 * sla.goal:.4g} % of requests"
-    return " and ".join(f"{promise.name} ≤ {ms(sla.target_s(promise.what))}" for promise in sla.promises)
 
 
 def promises(summary: Summary) -> list[tuple[str, str]]:
