@@ -4,18 +4,19 @@ Source: volcano-sh/kthena v1.0.0 ``pkg/autoscaler/autoscaler/optimizer.go``. The
 minimum and its maximum are cut into blocks of 1, P, P² … (P is ``costExpansionRatePercent`` / 100, 200 as shipped);
 a block costs its length times the cost of one, and blocks are taken from the cheapest on until the replicas that the
 law wants are there. A replica is a replica: what one can do is not asked. The law and its targets are those of
-``kthena``, with all metrics of a role's kinds together.
+``kthena``, with all metrics of a role's kinds together; ``InBlocks`` deals the replicas of any other law out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.core.policy import Pool
 from planner.core.sizing.mix import groups
 from planner.core.types import Decision, Observation, PoolReading, Reason
+from planner.ports import Decider
 from planner.simulation.peers.kthena import LOOP_S, Target
 from planner.simulation.peers.objects import Look
 
@@ -44,6 +45,55 @@ class CostBlocks:
             answer = target.look(Look(seen.at, current, reading, seen.window))
             self._asked |= dealt(group, answer.replicas, self._expansion)
         return Decision(seen.at, dict(self._asked), dict(self._asked), Reason.SIZED)
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """Replicas of every role dealt out in blocks. None is never asked for: one of the cheapest is always there."""
+
+    groups: tuple[tuple[Pool, ...], ...]  # by role
+    speed: Mapping[str, float]  # of one replica, by pool
+    expansion_percent: float
+
+    @classmethod
+    def of(cls, pools: Sequence[Pool], speed: Mapping[str, float], expansion_percent: float) -> Deal:
+        """The pools of a policy, one of the cheapest of each role always there."""
+        found = []
+        for group in groups(pools):
+            first = min(group, key=lambda pool: pool.price)
+            found.append(tuple(replace(p, min_replicas=max(1, p.min_replicas)) if p is first else p for p in group))
+        return cls(tuple(found), speed, expansion_percent)
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All of them."""
+        return tuple(pool for group in self.groups for pool in group)
+
+    def as_able_as(self, fleet: Mapping[str, int]) -> dict[str, int]:
+        """The smallest deal of every role that does as much as ``fleet``; all there is if none does."""
+        found: dict[str, int] = {}
+        for group in self.groups:
+            work = sum(fleet[pool.name] * self.speed[pool.name] for pool in group)
+            most = sum(pool.max_replicas for pool in group)
+            for n in range(1, most + 1):
+                deal = dealt(group, n, self.expansion_percent)
+                if sum(m * self.speed[name] for name, m in deal.items()) >= work - 1e-9 or n == most:
+                    found |= deal
+                    break
+        return found
+
+
+@dataclass(slots=True)
+class InBlocks:
+    """Another law for how much is needed, cost blocks for which GPUs: what the choice alone is worth."""
+
+    law: Decider
+    deal: Deal
+
+    def step(self, seen: Observation) -> Decision:
+        """The law's decision, dealt out anew."""
+        decision = self.law.step(seen)
+        return replace(decision, replicas=self.deal.as_able_as(decision.replicas))
 
 
 def dealt(pools: Sequence[Pool], replicas: int, expansion_percent: float) -> dict[str, int]:
