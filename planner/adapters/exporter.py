@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from planner.core.attainment import late_share, slow_share
+from planner.core.histogram import mean_of
 from planner.core.planner import Planner
 from planner.core.policy import Policy
 from planner.core.types import Decision, Observation, Role
@@ -130,10 +131,10 @@ class Exporter:
                                   "late_share", "slow_share"))  # fmt: skip
         return {
             "request_rate": None if window.started is None else window.started / window.seconds,
-            "input_tokens": window.input_tokens.mean if window.input_tokens else None,
-            "output_tokens": window.output_tokens.mean if window.output_tokens else None,
-            "ttft_seconds": window.ttft.mean if window.ttft else None,
-            "itl_seconds": window.itl.mean if window.itl else None,
+            "input_tokens": mean_of(window.input_tokens),
+            "output_tokens": mean_of(window.output_tokens),
+            "ttft_seconds": mean_of(window.ttft),
+            "itl_seconds": mean_of(window.itl),
             "late_share": late_share(window.ttft, sla.ttft_s),
             "slow_share": max(slow) if slow else None,
         }

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.core import tuning
+from planner.core.histogram import mean_of
 from planner.core.load import Lengths, Load, lengths_of
 from planner.core.policy import Policy, Pool, Sla
 from planner.core.sizing.models import PrefillModel
@@ -102,7 +103,7 @@ def _profiled_prefill_s(pool: Pool, window: Window | None) -> float | None:
 
 def _ratio_from_ttft(sla: Sla, pool: Pool, evidence: Evidence, window: Window, load: Load | None) -> float | None:
     """Slowness whose expected TTFT, waiting included, is the observed one (bisection; TTFT grows with it)."""
-    observed = window.ttft.mean if window.ttft is not None else None
+    observed = mean_of(window.ttft)
     if observed is None or load is None or load.mean_rate <= 0 or window.started is None or evidence.seconds <= 0:
         return None
     ready, rate = evidence.ready_s / evidence.seconds, window.started / window.seconds

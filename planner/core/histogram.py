@@ -52,3 +52,20 @@ class Histogram:
             raise ValueError(f"histograms with different edges: {self.edges} and {other.edges}")
         counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
         return Histogram(self.edges, counts, self.total + other.total)
+
+
+def mean_of(histogram: Histogram | None) -> float | None:
+    """Mean of the observed values; ``None`` where nothing was measured or observed."""
+    return histogram.mean if histogram is not None else None
+
+
+def joined(*parts: Histogram | None) -> Histogram | None:
+    """Windows one after the other, as one; ``None`` where none was measured.
+
+    Where the edges changed on the way, those of the end count, and what was counted by them.
+    """
+    whole: Histogram | None = None
+    for part in parts:
+        if part is not None:
+            whole = whole.plus(part) if whole is not None and whole.edges == part.edges else part
+    return whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.core.histogram import mean_of
 from planner.core.memory import turn_page
 from planner.core.policy import Policy, Pool
 from planner.core.proposal import Proposal
@@ -62,8 +63,8 @@ def _pair(policy: Policy) -> tuple[Pool, Pool]:
 def _taught(policy: Policy, state: PlannerState, at: float, window: Window) -> PlannerState:
     values = {
         "requests": window.started,
-        "isl": window.input_tokens.mean if window.input_tokens else None,
-        "osl": window.output_tokens.mean if window.output_tokens else None,
+        "isl": mean_of(window.input_tokens),
+        "osl": mean_of(window.output_tokens),
     }
     predictors: dict[str, Predictor] = {}
     for name, value in values.items():
@@ -78,11 +79,11 @@ def _corrections(policy: Policy, state: PlannerState, seen: Observation, window:
     from planner.core.sizing import classic
 
     prefill, decode = _pair(policy)
-    ttft = window.ttft.mean if window.ttft else None
-    itl = window.itl.mean if window.itl else None
-    duration = window.duration.mean if window.duration else None
-    isl = window.input_tokens.mean if window.input_tokens else None
-    osl = window.output_tokens.mean if window.output_tokens else None
+    ttft = mean_of(window.ttft)
+    itl = mean_of(window.itl)
+    duration = mean_of(window.duration)
+    isl = mean_of(window.input_tokens)
+    osl = mean_of(window.output_tokens)
     ready = seen.pools[decode.name].ready
     if ttft is None or itl is None or duration is None or isl is None or osl is None or not window.started or not ready:
         return dict(state.corrections)

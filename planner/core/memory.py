@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 
-from planner.core.histogram import Histogram
+from planner.core.histogram import Histogram, joined
 from planner.core.tuning import Tuning
 from planner.core.types import Window
 
@@ -69,13 +69,13 @@ def merged(a: Window, b: Window) -> Window:
         seconds=a.seconds + b.seconds,
         started=_plus(a.started, b.started),
         finished=_plus(a.finished, b.finished),
-        input_tokens=_both(a.input_tokens, b.input_tokens),
-        output_tokens=_both(a.output_tokens, b.output_tokens),
+        input_tokens=joined(a.input_tokens, b.input_tokens),
+        output_tokens=joined(a.output_tokens, b.output_tokens),
         cached_tokens=_plus(a.cached_tokens, b.cached_tokens),
         generated_tokens=_plus(a.generated_tokens, b.generated_tokens),
-        ttft=_both(a.ttft, b.ttft),
-        itl=_both(a.itl, b.itl),
-        duration=_both(a.duration, b.duration),
+        ttft=joined(a.ttft, b.ttft),
+        itl=joined(a.itl, b.itl),
+        duration=joined(a.duration, b.duration),
     )
 
 
@@ -113,12 +113,6 @@ def _faded(old: Histogram | None, new: Histogram | None, keep: float) -> Histogr
         return new
     counts = tuple(keep * a + b for a, b in zip(old.counts, new.counts, strict=True))
     return Histogram(new.edges, counts, keep * old.total + new.total)
-
-
-def _both(a: Histogram | None, b: Histogram | None) -> Histogram | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a.plus(b) if a.edges == b.edges else b
 
 
 def _plus(a: float | None, b: float | None) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.adapters.decision_log import About
+from planner.core.histogram import mean_of
 from planner.core.types import PoolReading
 from planner.dashboard.measured import Measured, Promises, p95, share
 from planner.dashboard.static_peak import Static
@@ -94,7 +95,7 @@ def as_json(totals: Totals, about: About | None, static: Static | None) -> dict[
     return {
         "now": {
             "rate": now.rate,
-            "ttft_mean": now.ttft.mean if now.ttft is not None else None,
+            "ttft_mean": mean_of(now.ttft),
             "ttft_p95": None if ttft is None else [ttft.low, ttft.value, ttft.high],
             "itl_mean": now.itl_mean,
             "itl_p95": now.itl_p95,

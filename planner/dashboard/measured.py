@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from planner.core.attainment import late_share, slow_share
-from planner.core.histogram import Histogram
+from planner.core.histogram import Histogram, joined
 from planner.core.policy import Sla
 from planner.core.types import PoolReading, Window
 
@@ -65,9 +65,7 @@ class Measured:
         self.seconds += later.seconds
         if later.started is not None:
             self.started = (self.started or 0.0) + later.started
-        if later.ttft is not None:
-            same = self.ttft is not None and self.ttft.edges == later.ttft.edges
-            self.ttft = self.ttft.plus(later.ttft) if same and self.ttft is not None else later.ttft
+        self.ttft = joined(self.ttft, later.ttft)
         self.itl = (self.itl[0] + later.itl[0], self.itl[1] + later.itl[1])
         for key, gaps in later.steps.items():
             self.steps[key] = self.steps.get(key, 0.0) + gaps

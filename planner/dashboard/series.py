@@ -14,6 +14,7 @@ from typing import Any
 from planner import words
 from planner.adapters.decision_log import About, LoggedStep
 from planner.core.codec import to_json
+from planner.core.histogram import mean_of
 from planner.core.types import Decision, DemandForecast, Reason, Role
 from planner.dashboard import figures
 from planner.dashboard.faults import Faults, Spell
@@ -223,7 +224,7 @@ def _measured(bins: Iterable[tuple[int, Measured]]) -> dict[str, list[Any]]:
         row = (
             index,
             found.rate,
-            found.ttft.mean if found.ttft is not None else None,
+            mean_of(found.ttft),
             *((ttft.low, ttft.value, ttft.high) if ttft is not None else (None, None, None)),
             found.itl_mean,
             found.itl_p95,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner.core.histogram import Histogram
+from planner.core.histogram import Histogram, mean_of
 from planner.core.policy import Sla
 from planner.core.types import Observation
 from planner.replay.demand import Demand, demand_of, shape_of
@@ -115,11 +115,7 @@ def recorded_of(past: Past, gpus: Mapping[str, int], sla: Sla) -> Recorded:
             mean[pool] = sum(n * s for n, s in known) / sum(s for _, s in known)
     hours = sum(n * gpus[pool] for pool, n in mean.items()) * past.known_s / 3600.0 if len(mean) == len(gpus) else None
     ttft, itl = merged_histogram(past.bins, "ttft"), merged_histogram(past.bins, "itl")
-    return Recorded(hours, mean, _mean(ttft), _kept(ttft, sla.ttft_s), _mean(itl), _kept(itl, sla.itl_s))
-
-
-def _mean(values: Histogram | None) -> float | None:
-    return None if values is None else values.mean
+    return Recorded(hours, mean, mean_of(ttft), _kept(ttft, sla.ttft_s), mean_of(itl), _kept(itl, sla.itl_s))
 
 
 def _kept(values: Histogram | None, target_s: float) -> tuple[float, float] | None:

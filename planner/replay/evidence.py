@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.adapters.decision_log import LoggedStep
-from planner.core.histogram import Histogram
+from planner.core.histogram import mean_of
 from planner.core.memory import merged
 from planner.core.policy import Sla
 from planner.core.tuning import SHORT_TERM_S
@@ -64,12 +64,12 @@ def seen_before(recording: Recording, index: int, sla: Sla | None) -> Seen:
         seconds=window.seconds if window else 0.0,
         requests=window.started if window else None,
         rate_per_s=window.started / window.seconds if window and window.started is not None else None,
-        input_tokens=_mean(prompts),
-        output_tokens=_mean(window.output_tokens if window else None),
+        input_tokens=mean_of(prompts),
+        output_tokens=mean_of(window.output_tokens if window else None),
         cached_share=cached / prompts.total if cached is not None and prompts and prompts.total > 0 else None,
-        ttft_s=_mean(ttft),
+        ttft_s=mean_of(ttft),
         ttft_kept=ttft.share_at_most(sla.ttft_s) if ttft and sla else None,
-        itl_s=_mean(window.itl if window else None),
+        itl_s=mean_of(window.itl if window else None),
         pools=steps[-1].seen.pools,
         blind_steps=sum(step.seen.window is None for step in steps),
         problems=_problems(steps),
@@ -105,10 +105,6 @@ def _problems(steps: Sequence[LoggedStep]) -> tuple[str, ...]:
     """Each condition once, in the order in which they came up."""
     told = [text for step in steps for text in (*step.seen.problems, step.error) if text]
     return tuple(dict.fromkeys(told))
-
-
-def _mean(histogram: Histogram | None) -> float | None:
-    return histogram.mean if histogram is not None else None
 
 
 def _reading(reading: PoolReading) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.core.histogram import Histogram
+from planner.core.histogram import Histogram, joined
 from planner.core.types import Observation, Window
 from planner.replay.moments import iso
 
@@ -137,9 +137,5 @@ def merged_histogram(bins: Iterable[Bin], signal: str) -> Histogram | None:
 
     Where the edges changed on the way, those of the end count. ``None``: it was never measured.
     """
-    whole: Histogram | None = None
-    for one in bins:
-        part: Histogram | None = getattr(one.window, signal)
-        if part is not None and part.count > 0:
-            whole = part if whole is None or whole.edges != part.edges else whole.plus(part)
-    return whole
+    parts: list[Histogram | None] = [getattr(one.window, signal) for one in bins]
+    return joined(*(part for part in parts if part is not None and part.count > 0))

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from planner.core.histogram import Histogram
+from planner.core.histogram import Histogram, joined
 from planner.core.policy import Pool, Sla
 from planner.core.types import Role
 from planner.ports import Decider
@@ -29,7 +29,7 @@ from planner.simulation.peers.api import Peer, Site
 from planner.simulation.peers.behavior import Behavior, Direction, Rule
 from planner.simulation.peers.hpa import Horizontal, Metric, of_the_whole
 from planner.simulation.peers.objects import Look, OnePerPool
-from planner.simulation.peers.signals import kv_sum, quantile, together
+from planner.simulation.peers.signals import kv_sum, quantile
 from planner.simulation.peers.windows import Recent
 
 POLL_S = 15.0
@@ -62,7 +62,7 @@ class Saturation:
     def _worst(self, at: float) -> float:
         """The largest of the latencies over their targets; 0 without traffic."""
         recent = self._windows.within(at, RATE_S)
-        merged = {name: together(window[name] for window in recent) for name in self._targets_s}
+        merged = {name: joined(*(window[name] for window in recent)) for name in self._targets_s}
         tails = {name: quantile(h, self._knobs["quantile"]) for name, h in merged.items() if h is not None}
         return max((tail / self._targets_s[name] for name, tail in tails.items() if tail is not None), default=0.0)
 

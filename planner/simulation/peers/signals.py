@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import accumulate
 
 from planner.core.histogram import Histogram
@@ -25,15 +24,6 @@ def in_flight(reading: PoolReading) -> float | None:
 def kv_sum(reading: PoolReading) -> float | None:
     """Occupied KV cache in caches of one worker."""
     return None if reading.kv_usage is None else reading.kv_usage * reading.ready
-
-
-def together(histograms: Iterable[Histogram | None]) -> Histogram | None:
-    """One histogram of several windows; ``None`` when none of them has any."""
-    whole: Histogram | None = None
-    for part in histograms:
-        if part is not None:
-            whole = part if whole is None or whole.edges != part.edges else whole.plus(part)
-    return whole
 
 
 def quantile(histogram: Histogram, q: float) -> float | None:
