@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from planner.adapters import decision_log
+from planner.core.saving import SCHEMA
 
 WORKER = """
 import http.server, sys
@@ -115,7 +116,7 @@ def test_sigterm_ends_cleanly_and_nothing_is_left_behind(config: Path) -> None:
     assert len(at_work) >= 2
     assert workers(folder) == set()
     assert list(decision_log.read(folder / "decisions.jsonl"))
-    assert json.loads((folder / "state.json").read_text())["schema"] == "sla-planner/state.v1"
+    assert json.loads((folder / "state.json").read_text())["schema"] == SCHEMA
 
 
 def test_killed_with_sigkill_it_takes_its_workers_along(config: Path) -> None:
