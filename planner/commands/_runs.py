@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from planner import wiring
 from planner.adapters.decision_log import About, DecisionLog, about_of
 from planner.commands._progress import bar, spinner
@@ -14,6 +16,7 @@ from planner.config import SimulateSettings
 if TYPE_CHECKING:
     from planner.core.policy import Policy
     from planner.core.profiles import Profile
+    from planner.simulation.report.figures import Summary
     from planner.simulation.run import Run
     from planner.simulation.simulate import World
 
@@ -56,6 +59,15 @@ def run_policy(settings: SimulateSettings, profile: Profile, world: World, initi
         sinks = [stack.enter_context(DecisionLog(decisions, about))] if decisions is not None else []
         progress = stack.enter_context(bar(f"{settings.law}: {world.traffic.requests:,} requests"))
         return simulate(world, settings.law, wiring.planner_of(policy), fixed or initial, sinks, progress)
+
+
+def refuse_below(floor: float | None, summary: Summary) -> None:
+    """Exit code 1 when a run kept less than ``floor``, or nothing is known of it."""
+    reached = summary.attainment.both
+    if floor is not None and (reached is None or reached < floor):
+        shown = "unknown" if reached is None else f"{reached:.2%}"
+        click.echo(f"attainment {shown} is below --min-attainment {floor:.2%}", err=True)
+        raise SystemExit(1)
 
 
 def _about(settings: SimulateSettings, policy: Policy) -> About:

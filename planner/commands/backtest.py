@@ -47,9 +47,13 @@ def command(configuration: str | None, **options: Any) -> None:
     start, end = period(settings, time.time())
     asked = simulated(settings, keep_initial="initial" in overrides)
 
+    from rich.console import Group
+    from rich.text import Text
+
     from planner import wiring
+    from planner.commands._runs import refuse_below
     from planner.replay.backtest import gap_notes, recorded_of
-    from planner.simulation.report import figures
+    from planner.simulation.report import figures, write
 
     profile = wiring.profile_of(asked)
     policy = wiring.policy_of(asked, profile)
@@ -60,16 +64,11 @@ def command(configuration: str | None, **options: Any) -> None:
     notes = (*gap_notes(demand.past), *summary.notes)
     answer = _answer(demand, recorded, run, summary, notes)
     console = told(answer, settings.outputs.json_file)
-    console.print(_table(demand, recorded, run, summary))
-    for note in notes:
-        console.print(f"note: {note}", style="dim", markup=False)
-    if written := _pictures(run, summary, settings):
-        console.print(f"written: {', '.join(map(str, written))}", style="dim")
-    reached = summary.attainment.both
-    if settings.min_attainment is not None and (reached is None or reached < settings.min_attainment):
-        shown = "unknown" if reached is None else f"{reached:.2%}"
-        click.echo(f"attainment {shown} is below --min-attainment {settings.min_attainment:.2%}", err=True)
-        raise SystemExit(1)
+    secret = {"prometheus": {"query", "username"}}  # who we are to Prometheus stays out of the page
+    said = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=secret)
+    shown = Group(_table(demand, recorded, run, summary), *(Text(f"note: {note}", style="dim") for note in notes))
+    write.show(shown, console, write.drawn(run, summary, settings.outputs, said))
+    refuse_below(settings.min_attainment, summary)
 
 
 def period(settings: BacktestSettings, now: float) -> tuple[float, float]:
@@ -168,23 +167,6 @@ def _answer(demand: Demand, recorded: Recorded, run: Run, summary: Summary, note
         "simulated": {**summary.to_json(), "gpu_hours_serving": serving_hours(run)},
         "notes": list(notes),
     }
-
-
-def _pictures(run: Run, summary: Summary, settings: BacktestSettings) -> list[Path]:
-    """Pictures and report, as of a simulated run; who we are to Prometheus stays out of them."""
-    written: list[Path] = []
-    if settings.outputs.plots is not None:
-        from planner.simulation.report.plots import plot_run
-
-        written += plot_run(run, settings.outputs.plots)
-    if settings.outputs.report is not None:
-        from planner.simulation.report.html import write_report
-
-        secret = {"prometheus": {"query", "username"}}
-        said = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=secret)
-        write_report(settings.outputs.report, run, summary, said)
-        written.append(settings.outputs.report)
-    return written
 
 
 def _table(demand: Demand, recorded: Recorded, run: Run, summary: Summary) -> RenderableType:

@@ -8,7 +8,7 @@ import click
 
 from planner import config
 from planner.commands._options import given, settings_options
-from planner.commands._runs import built, run_policy, start_of
+from planner.commands._runs import built, refuse_below, run_policy, start_of
 from planner.config import SimulateSettings
 
 
@@ -34,8 +34,4 @@ def command(configuration: str | None, **options: Any) -> None:
     write.simulation(run, summary, outputs, settings.model_dump(mode="json", by_alias=True, exclude_none=True))
     if not summary.feasible:
         raise SystemExit(1)
-    reached = summary.attainment.both
-    if settings.min_attainment is not None and (reached is None or reached < settings.min_attainment):
-        shown = "unknown" if reached is None else f"{reached:.2%}"
-        click.echo(f"attainment {shown} is below --min-attainment {settings.min_attainment:.2%}", err=True)
-        raise SystemExit(1)
+    refuse_below(settings.min_attainment, summary)

@@ -30,6 +30,11 @@ class Outputs(Protocol):
 def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object]) -> None:
     """One run, everywhere it was asked for."""
     console = told(summary.to_json(), outputs.json_file)
+    show(table.simulation(summary), console, drawn(run, summary, outputs, settings))
+
+
+def drawn(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object]) -> list[Path]:
+    """Pictures and page of one run, where they were asked for; ``settings`` are written into the page."""
     written = []
     if outputs.plots is not None:
         from planner.simulation.report.plots import plot_run
@@ -40,7 +45,14 @@ def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[s
 
         write_report(outputs.report, run, summary, settings)
         written.append(outputs.report)
-    _show(table.simulation(summary), console, written)
+    return written
+
+
+def show(shown: RenderableType, console: Console, written: Sequence[Path]) -> None:
+    """What people read, and which files were written for them."""
+    console.print(shown)
+    if written:
+        console.print(f"written: {', '.join(map(str, written))}", style="dim")
 
 
 def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, object]) -> None:
@@ -55,7 +67,7 @@ def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, objec
         content["standings"] = [standing.to_json() for standing in case.standings()]
     console = told(content, outputs.json_file)
     written = _pictures([case], outputs) + _page([case], outputs, settings)
-    _show(table.comparison(case), console, written)
+    show(table.comparison(case), console, written)
 
 
 def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object]) -> None:
@@ -67,7 +79,7 @@ def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, ob
                "overall": [group.to_json() for group in whole]}  # fmt: skip
     console = told(content, outputs.json_file)
     written = _pictures(cases, outputs) + _page(cases, outputs, about)
-    _show(Group(*map(table.comparison, cases), *map(table.overall, whole)), console, written)
+    show(Group(*map(table.comparison, cases), *map(table.overall, whole)), console, written)
 
 
 def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
@@ -78,9 +90,9 @@ def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
     outputs.plots.mkdir(parents=True, exist_ok=True)
     if len(cases) == 1:
         return [plots.write(plots.case(cases[0]), outputs.plots / "comparison.png")]
-    drawn = {f"overall {group.title}": plots.overall(group) for group in standings.groups(cases)}
-    drawn |= {case.title: plots.case(case) for case in cases}
-    return [plots.write(figure, outputs.plots / f"{_file_name(title)}.png") for title, figure in drawn.items()]
+    figures = {f"overall {group.title}": plots.overall(group) for group in standings.groups(cases)}
+    figures |= {case.title: plots.case(case) for case in cases}
+    return [plots.write(figure, outputs.plots / f"{_file_name(title)}.png") for title, figure in figures.items()]
 
 
 def _file_name(title: str) -> str:
@@ -94,9 +106,3 @@ def _page(cases: Sequence[CaseFigures], outputs: Outputs, settings: Mapping[str,
 
     write_comparison(outputs.report, cases, settings)
     return [outputs.report]
-
-
-def _show(shown: RenderableType, console: Console, written: Sequence[Path]) -> None:
-    console.print(shown)
-    if written:
-        console.print(f"written: {', '.join(str(path) for path in written)}", style="dim")
