@@ -44,8 +44,6 @@ PERFECT = 0.99995
 """A share above this counts as all."""
 HOPELESS = 0.9
 """A fleet that lets down a larger share of a window is the smallest that is looked at."""
-EARLY_S = 5.0
-"""A plan that is followed by a loop asks one tick early, so as not to be a tick late."""
 
 Table = Mapping[int, float]
 """Share of a window's requests that one pool lets down, by its replicas."""
@@ -335,11 +333,14 @@ def broken(summary: Summary, ideal: Point) -> str:
 
 
 def late(world: World, known: Tables) -> Run:
-    """The same plan a start-up and a window late, replicas held for five minutes: what reaction alone can reach."""
+    """The same plan a start-up and a window late, replicas held for five minutes: what reaction alone can reach.
+
+    The loop that follows it asks one look early, so as not to be one late.
+    """
     plan = held(Bound(world, known).plan(1.0 - world.promise.goal), HOLD)
     behind = math.ceil((world.startup.mean_s + WINDOW_S) / WINDOW_S)
     delayed = {pool: np.concatenate([np.full(behind, needs[0]), needs])[: len(needs)] for pool, needs in plan.items()}
-    planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s, EARLY_S)
+    planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s, world.scrape_s)
     return simulate(world, "late", planner, planner.fleet(0.0))
 
 
