@@ -508,12 +508,17 @@ class AggregatedModel(PoolModel):
 
         OSL tokens must come within T = OSL · target. Their steps need OSL · τ of it (``step_s``), prompts that
         arrive meanwhile φ · T on the mean; what those take is normal with the variance of bursts, which all
-        workers feel alike, and of the prompts that fell to this one.
+        workers feel alike, and of the prompts that fell to this one. Nobody is slowed who meets no prompt at all, in
+        its OSL · τ or left over from before: for short answers and few prompts that says more than the normal tail.
         """
         busy, target = rate * self.prompts.mean_s / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self.alone_s)
         per_second = self.prompts.spread(rate) / n**2 + rate / n * self.prompts.mean_square
         slack = ((1.0 - busy) * target - step_s) / math.sqrt(2.0 * per_second * target)  # of one token
-        return sum(0.5 * share * math.erfc(slack * root) for root, share in self.answers)
+        met = (math.expm1(-rate / n * (root * root * step_s + self.prompts.mean_s)) for root, _ in self.answers)
+        return sum(
+            share * min(0.5 * math.erfc(slack * root), -some)
+            for (root, share), some in zip(self.answers, met, strict=True)
+        )
 
     def _waiting(self, step_s: float) -> Queue:
         """Prompts waiting for chunks; each chunk also carries a decode step of ``step_s``."""
