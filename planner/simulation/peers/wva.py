@@ -26,10 +26,13 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from planner.core.policy import Pool
-from planner.core.types import Decision, Observation, PoolReading, Reason, Role, WorkerReading
+from planner.core.types import Decision, Observation, Role, WorkerReading
 from planner.ports import Decider
-from planner.simulation.peers.answer import answer
 from planner.simulation.peers.api import Peer, Site
+from planner.simulation.peers.behavior import Behavior, Direction, Rule
+from planner.simulation.peers.hpa import Horizontal, Metric, of_the_whole
+from planner.simulation.peers.objects import Look, Spec, bounded
+from planner.simulation.peers.windows import Recent
 
 ENGINE_S = 60.0
 SYNC_S = 15.0
@@ -118,39 +121,6 @@ class Tokens:
         return requested
 
 
-@dataclass(slots=True)
-class Hpa:
-    """The HPA that carries a recommendation out: tolerance, stabilisation windows, ``pods`` per ``period_s``."""
-
-    up_s: float
-    down_s: float
-    tolerance: float = 0.1
-    pods: int = 10
-    period_s: float = 150.0
-    recommended: deque[tuple[float, int]] = field(default_factory=deque)
-    changes: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def apply(self, at: float, current: int, desired: int) -> int:
-        """Replicas to ask for now, where ``current`` are requested and ``desired`` is what the metric says."""
-        if current > 0 and abs(desired / current - 1.0) <= self.tolerance:
-            desired = current
-        self.recommended.append((at, desired))
-        while self.recommended[0][0] < at - max(self.up_s, self.down_s):
-            self.recommended.popleft()
-        lowest = min(n for when, n in self.recommended if when >= at - self.up_s)
-        highest = max(n for when, n in self.recommended if when >= at - self.down_s)
-        stable = lowest if current < lowest else highest if current > highest else current
-        while self.changes and self.changes[0][0] <= at - self.period_s:
-            self.changes.popleft()
-        grown = sum(step for _, step in self.changes if step > 0)
-        shrunk = -sum(step for _, step in self.changes if step < 0)
-        after = min(max(stable, current + shrunk - self.pods), current - grown + self.pods)
-        after = max(after, current) if stable > current else min(after, current)
-        if after != current:
-            self.changes.append((at, after - current))
-        return after
-
-
 def _look(worker: WorkerReading, pool: Pool) -> Peak:
     if pool.role is not Role.PREFILL or not worker.waiting:
         return Peak(max(worker.kv_usage, worker.prompt_tokens / pool.profile.max_kv_tokens), worker.waiting)
@@ -160,87 +130,87 @@ def _look(worker: WorkerReading, pool: Pool) -> Peak:
     return Peak(usage, worker.waiting * (1.0 - share))
 
 
-Judge = Callable[[Pool, PoolReading, tuple[Peak, ...], float, float, int], int]
-"""(pool, reading, peaks, mean ISL, mean OSL, replicas it published last) → replicas to publish."""
+Judge = Callable[[Pool, Look, tuple[Peak, ...], float, float, int], int]
+"""(pool, what its HPA sees, peaks, mean ISL, mean OSL, replicas it published last) → replicas to publish."""
 
 
-@dataclass(slots=True)
 class Wva:
-    """The engine's cadence and windows around either law."""
+    """The engine's cadence and windows around either law, and an HPA for each pool on what it publishes."""
 
-    site: Site
-    judge: Judge
-    hpas: dict[str, Hpa]
-    published: dict[str, int] = field(default_factory=dict)
-    looks: dict[str, dict[str, deque[tuple[float, Peak]]]] = field(default_factory=dict)
-    lengths: tuple[float, float] = (0.0, 0.0)
-    last_s: float = -math.inf
+    def __init__(self, site: Site, judge: Judge, knobs: Mapping[str, float]) -> None:
+        self._pools, self._judge = {pool.name: pool for pool in site.pools}, judge
+        self._spec = Spec(site)
+        self._published: dict[str, int] = {}
+        self._hpas = {pool.name: Horizontal(pool, (self._metric(pool, knobs),), chart(knobs)) for pool in site.pools}
+        self._seen: dict[str, dict[str, Recent[Peak]]] = {}
+        self._lengths = (0.0, 0.0)
+        self._last_s = -math.inf
 
     def step(self, seen: Observation) -> Decision:
         """Keep the peaks; judge anew when a minute is over; let the HPAs act."""
+        looks = self._spec.looks(seen)
         self._look(seen)
-        if seen.at - self.last_s >= ENGINE_S - 1e-6:
-            self.last_s = seen.at
-            for pool in self.site.pools:
-                reading = seen.pools[pool.name]
-                peaks = self._peaks(pool.name)
+        if seen.at - self._last_s >= ENGINE_S - 1e-6:
+            self._last_s = seen.at
+            for name, look in looks.items():
+                peaks = self._peaks(name, seen.at)
                 if peaks:
-                    last = self.published.get(pool.name, reading.requested)
-                    found = self.judge(pool, reading, peaks, *self.lengths, last)
-                    self.published[pool.name] = min(max(found, pool.min_replicas), pool.max_replicas)
-        wanted = {
-            name: self.hpas[name].apply(seen.at, reading.requested, self.published.get(name, reading.requested))
-            for name, reading in seen.pools.items()
-        }
-        return answer(self.site, seen, wanted, Reason.SIZED if self.published else Reason.HELD_BLIND)
+                    last = self._published.get(name, look.current)
+                    found = self._judge(self._pools[name], look, peaks, *self._lengths, last)
+                    self._published[name] = bounded(self._pools[name], found)
+        return self._spec.decided(seen, {name: self._hpas[name].look(look) for name, look in looks.items()})
+
+    def _metric(self, pool: Pool, knobs: Mapping[str, float]) -> Metric:
+        """``wva_desired_replicas``, an external metric of which one replica is to have one."""
+        published = self._published
+
+        def asked(look: Look) -> int | None:
+            n = published.get(pool.name)
+            return None if n is None else of_the_whole(look, n, 1.0, knobs["tolerance"])
+
+        return asked
 
     def _look(self, seen: Observation) -> None:
         window = seen.window
         if window and window.input_tokens and window.output_tokens:
             isl, osl = window.input_tokens.mean, window.output_tokens.mean
-            self.lengths = (isl if isl is not None else self.lengths[0], osl if osl is not None else self.lengths[1])
+            self._lengths = (isl if isl is not None else self._lengths[0], osl if osl is not None else self._lengths[1])
         for name, reading in seen.pools.items():
-            pool = next(pool for pool in self.site.pools if pool.name == name)
-            now = {w.name: _look(w, pool) for w in reading.workers}
-            kept = self.looks.setdefault(name, {})
-            for gone in set(kept) - set(now):
-                del kept[gone]
-            for worker, peak in now.items():
-                past = kept.setdefault(worker, deque())
-                past.append((seen.at, peak))
-                while past[0][0] <= seen.at - ENGINE_S:
-                    past.popleft()
+            known = self._seen.get(name, {})
+            kept = {worker.name: known.get(worker.name) or Recent(ENGINE_S) for worker in reading.workers}
+            for worker in reading.workers:
+                kept[worker.name].add(seen.at, _look(worker, self._pools[name]))
+            self._seen[name] = kept
 
-    def _peaks(self, pool: str) -> tuple[Peak, ...]:
-        return tuple(
-            Peak(max(p.kv_usage for _, p in past), max(p.waiting for _, p in past))
-            for past in self.looks.get(pool, {}).values()
-        )
+    def _peaks(self, pool: str, at: float) -> tuple[Peak, ...]:
+        minutes = [past.within(at, ENGINE_S) for past in self._seen[pool].values()]
+        return tuple(Peak(max(p.kv_usage for p in past), max(p.waiting for p in past)) for past in minutes)
 
 
 def _percent(site: Site, knobs: Mapping[str, float]) -> Decider:
-    def judge(pool: Pool, reading: PoolReading, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
-        step = saturation(peaks, knobs)
-        if last != reading.requested or reading.requested != reading.ready:  # a change under way is let be
+    def judge(pool: Pool, look: Look, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
+        if last != look.current or look.unready:  # a change under way is let be
             return last
-        return max(min(1, reading.requested), reading.requested + step)
+        return max(min(1, look.current), look.current + saturation(peaks, knobs))
 
-    return Wva(site, judge, _hpas(site, knobs))
+    return Wva(site, judge, knobs)
 
 
 def _token(site: Site, knobs: Mapping[str, float]) -> Decider:
     laws = {pool.name: Tokens(knobs) for pool in site.pools}
 
-    def judge(pool: Pool, reading: PoolReading, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
-        cache = pool.profile.max_kv_tokens
-        return laws[pool.name].target(pool.role, cache, peaks, reading.requested, reading.ready, isl, osl)
+    def judge(pool: Pool, look: Look, peaks: tuple[Peak, ...], isl: float, osl: float, last: int) -> int:
+        return laws[pool.name].target(
+            pool.role, pool.profile.max_kv_tokens, peaks, look.current, look.reading.ready, isl, osl
+        )
 
-    return Wva(site, judge, _hpas(site, knobs))
+    return Wva(site, judge, knobs)
 
 
-def _hpas(site: Site, knobs: Mapping[str, float]) -> dict[str, Hpa]:
-    behaviour = (knobs["up_stabilization_s"], knobs["down_stabilization_s"], knobs["tolerance"])
-    return {pool.name: Hpa(*behaviour) for pool in site.pools}
+def chart(knobs: Mapping[str, float]) -> Behavior:
+    """The project's chart: 10 pods in 150 s either way, after a window."""
+    pace = (Rule(150.0, pods=10),)
+    return Behavior(Direction(knobs["up_stabilization_s"], pace), Direction(knobs["down_stabilization_s"], pace))
 
 
 _CHART = {"up_stabilization_s": 240.0, "down_stabilization_s": 240.0, "tolerance": 0.1}

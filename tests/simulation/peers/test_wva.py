@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from planner.core.types import Role
-from planner.simulation.peers.wva import V1, V2, Hpa, Peak, Tokens, saturation
+from planner.simulation.peers.behavior import Pace
+from planner.simulation.peers.wva import V1, V2, Peak, Tokens, chart, saturation
 from tests.simulation.peers import rigs
 
 AT_ONCE = {"up_stabilization_s": 0.0, "down_stabilization_s": 0.0}
@@ -59,22 +60,15 @@ def test_the_queue_of_a_prefill_pool_is_prompts_alone() -> None:
     assert law.target(Role.DECODE, 100_000, [Peak(0.0, 60)], 1, 1, 1000, 200) == 2  # 72,000 / 0.85 = 84,706
 
 
-def test_the_hpa_waits_for_the_least_and_holds_small_steps() -> None:
-    hpa = Hpa(240.0, 240.0)
-    assert hpa.apply(0.0, 2, 2) == 2
-    asked = [hpa.apply(15.0 * k, 2, 5) for k in range(1, 18)]
-    assert asked == [2] * 16 + [5]  # the 2 of time 0 leaves the window after 240 s
-    assert Hpa(0.0, 0.0).apply(0.0, 20, 22) == 22  # 10 % and a rounding
-    assert Hpa(0.0, 0.0).apply(0.0, 20, 21) == 20
+def test_the_chart_s_hpa_waits_for_the_least_and_moves_ten_pods_in_150_s() -> None:
+    pool = rigs.site("aggregated").pools[0]
+    calm, quick = Pace(chart(V1.defaults), pool), Pace(chart({**V1.defaults, **AT_ONCE}), pool)
 
-
-def test_the_hpa_moves_ten_pods_in_150_s() -> None:
-    hpa = Hpa(0.0, 0.0)
-    assert hpa.apply(0.0, 1, 30) == 11
-    assert hpa.apply(135.0, 11, 30) == 11
-    assert hpa.apply(150.0, 11, 30) == 21
-    assert hpa.apply(165.0, 21, 1) == 11
-    assert hpa.apply(180.0, 11, 1) == 11
+    # the 2 that were found leave the window after 240 s
+    assert [calm.allowed(15.0 * k, 2, 5) for k in range(17)] == [2] * 16 + [5]
+    assert quick.allowed(0.0, 1, 30) == 11
+    quick.changed(0.0, 1, 11)
+    assert [quick.allowed(at, 11, 30) for at in (135.0, 150.0)] == [11, 21]
 
 
 def test_prompts_that_fit_a_batch_are_in_the_cache_and_do_not_wait() -> None:
