@@ -223,9 +223,9 @@ class Plant:
         s, p = self._s, self._p
         joins = s.joins[: int(s.gi[k.JOIN_COUNT])]
         joins = joins[joins["kind"] == k.JOIN]
-        prompts = s.req[joins["request"]]
-        done = joins["at"] - p[k.TRANSFER_BASE] - p[k.TRANSFER_PER_TOKEN] * prompts["isl"]
-        under_way = prompts[(done > self.now) & (done - prompts["service"] <= self.now)]
+        which = joins["request"]
+        done = joins["at"] - p[k.TRANSFER_BASE] - p[k.TRANSFER_PER_TOKEN] * s.req["isl"][which]
+        under_way = s.req[which[(done > self.now) & (done - s.req["service"][which] <= self.now)]]
         by_row = {int(one["at_prefill"]): (float(one["isl"] - one["hit"]), float(one["service"])) for one in under_way}
         numbers = [(number, row) for number, row in self._row_of.items() if self._pool_of[number] == index]
         return {number: by_row[row] for number, row in numbers if row in by_row}
