@@ -12,6 +12,9 @@ from tests.core.worlds import policy, seen
 HOUR = 12 * 60  # ticks
 
 
+SERIES = 3  # requests, prompt tokens, answer tokens
+
+
 class Held(Executor):
     """An executor that runs nothing: what it was given is ``waiting`` for whoever holds it."""
 
@@ -37,7 +40,7 @@ def test_decisions_go_on_while_a_fit_runs_and_it_is_asked_for_once() -> None:
     steps = FitsBeside(Planner(policy(predictor="arima")), held)
     fed(steps, range(HOUR))
 
-    assert len(held.waiting) == 1
+    assert len(held.waiting) == SERIES
     assert steps.planner.state.at == 5.0 * (HOUR - 1)
 
 
@@ -64,4 +67,4 @@ def test_a_fit_that_fails_is_told_and_wished_for_again() -> None:
     fed(steps, range(HOUR, HOUR + 1))
 
     assert steps.problems == {"rate": "fit of rate failed: no memory"}
-    assert len(held.waiting) == 2
+    assert len(held.waiting) == SERIES + 1

@@ -60,9 +60,16 @@ class Group:
     targets: tuple[Target, ...]
 
 
-class _Expositions(ThreadingHTTPServer):
+class PatientServer(ThreadingHTTPServer):
+    """A server whose clients may hang up: printing that parses source in a thread, which Python 3.11 may mix up."""
+
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """No news."""
+
+
+class _Expositions(PatientServer):
     def __init__(self, targets: Mapping[str, Target]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.targets = targets

@@ -18,7 +18,7 @@ import trustme
 
 from planner.adapters.prometheus import Access, Server
 from planner.ports import SourceError
-from tests.adapters.prometheus.stand import Stand, prometheus
+from tests.adapters.prometheus.stand import PatientServer, Stand, prometheus
 
 UP = '{__name__="up"}'
 
@@ -40,8 +40,7 @@ def answering(answer: Callable[[BaseHTTPRequestHandler], tuple[int, str]]) -> It
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = PatientServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
