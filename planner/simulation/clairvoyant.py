@@ -30,14 +30,20 @@ from planner.simulation.simulate import GRACE_S, World, simulate
 
 WINDOW_S = 60.0
 LEAD_S, LEAD_TARGETS = 20.0, 8.0
-"""Seconds of traffic before a window that fill its queues and batches, plus this many TTFT targets: queues
-that a long target allows take as long to fill."""
+"""Seconds of traffic before a window that fill its queues, plus this many TTFT targets: queues that a long target
+allows take as long to fill."""
+RELAXATIONS, LONGEST_LEAD_S = 3.0, 900.0
+"""Batches forget where they began after this many of their relaxation times; nothing is run longer than the limit."""
+TRAIL = 0.9
+"""Sequences of a window are slowed by those that come after it, for as long as this share of answers takes at most."""
 CLOSE = 0.0005
 """The bound is found at the policy's attainment within 0.05 points."""
 EXACT = 0.99
 """The bound is within 1 % of the cheapest plan; a run that is cheaper than that breaks it."""
 HOLD = 5
 """Windows that a plan which holds on keeps a replica longer than it needs it."""
+Widening = tuple[int, int]
+"""Windows that replicas are there (longer, earlier) than their own window needs them."""
 ROUNDS = 8
 """Plans at most that are tried for one attainment."""
 PERFECT = 0.99995
@@ -84,12 +90,12 @@ def tables_of(world: World, first: int, last: int) -> Tables:
     missed: dict[str, list[Table]] = {pool: [] for pool in world.pools}
     requests = []
     for k in range(first, last):
-        window = _Window(world, k)
-        requests.append(window.requests)
         for pool in world.pools:
+            window = _Window(world, k, pool)
             before = missed[pool][-1] if missed[pool] else {}
             guess = min((n for n, m in before.items() if m <= 0.01), default=max(1, big[pool] // 4))
-            missed[pool].append(window.table(pool, guess, big))
+            missed[pool].append(window.table(guess, big))
+        requests.append(window.requests)
     return Tables(np.array(requests, np.int64), missed)
 
 
@@ -99,18 +105,37 @@ def joined(pieces: Sequence[Tables]) -> Tables:
     return Tables(np.concatenate([piece.requests for piece in pieces]), missed)
 
 
-class _Window:
-    """One window's requests and those shortly before it, ready to be run again and again."""
+def around(world: World, pool: str) -> tuple[float, float]:
+    """Seconds of traffic (before, after) a window that a pool is run with."""
+    queues = LEAD_S + LEAD_TARGETS * world.promise.ttft_s
+    if pool == "prefill":
+        return queues, 0.0
+    slowed_s = float(np.quantile(world.traffic.output_tokens, TRAIL)) * world.promise.itl_s
+    return queues + min(RELAXATIONS * relaxation_s(world), LONGEST_LEAD_S), slowed_s
 
-    def __init__(self, world: World, k: int) -> None:
-        traffic = world.traffic
+
+def relaxation_s(world: World) -> float:
+    """How long a batch takes to forget a disturbance, where the ITL promise is just kept.
+
+    With a step time a + b·n for n sequences, n follows dn/dt = λ − n / (OSL · (a + b·n)); around an ITL it comes
+    back with the time constant OSL · ITL² / a, which is long where the promise is many times the lone step.
+    """
+    lone_s = world.plant.decode_scale * world.plant.step.base_s
+    return float(world.traffic.output_tokens.mean()) * world.promise.itl_s**2 / max(lone_s, 1e-4)
+
+
+class _Window:
+    """One window's requests and those around it, ready to be run again and again through one pool."""
+
+    def __init__(self, world: World, k: int, pool: str) -> None:
+        traffic, (before_s, after_s) = world.traffic, around(world, pool)
         start, end = k * WINDOW_S, min((k + 1) * WINDOW_S, traffic.duration_s)
-        lead_s = LEAD_S + LEAD_TARGETS * world.promise.ttft_s
-        first, self._from, last = np.searchsorted(traffic.arrivals_s, [start - lead_s, start, end])
-        self._world, self._origin = world, max(0.0, start - lead_s)
-        self._arrivals = traffic.arrivals_s[first:last] - self._origin
+        bounds = [start - before_s, start, end, end + after_s]
+        first, begin, over, last = np.searchsorted(traffic.arrivals_s, bounds)
+        self._world, self._pool = world, pool
+        self._arrivals = traffic.arrivals_s[first:last] - max(0.0, start - before_s)
         self._isl, self._osl = traffic.input_tokens[first:last], traffic.output_tokens[first:last]
-        self._counted = slice(int(self._from - first), None)
+        self._counted = slice(int(begin - first), int(over - first))
         self._blocks: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
         if traffic.block_ids is not None and traffic.block_starts is not None:
             lo, hi = traffic.block_starts[first], traffic.block_starts[last]
@@ -122,32 +147,34 @@ class _Window:
         """How many arrive in the window."""
         return len(self._arrivals[self._counted])
 
-    def table(self, pool: str, guess: int, big: Mapping[str, int]) -> dict[int, float]:
+    def table(self, guess: int, big: Mapping[str, int]) -> dict[int, float]:
         """Missed shares from far too few replicas to enough, around ``guess``."""
         if self.requests == 0:
             return {1: 0.0}
-        found = {guess: self._missed(pool, guess, big)}
+        found = {guess: self._missed(guess, big)}
         n = guess
-        while found[n] > 1.0 - PERFECT and n < big[pool]:
+        while found[n] > 1.0 - PERFECT and n < big[self._pool]:
             n += 1
-            found[n] = self._missed(pool, n, big)
+            found[n] = self._missed(n, big)
         n = guess
         while found[n] < HOPELESS and n > 1:
             n -= 1
-            found[n] = self._missed(pool, n, big)
+            found[n] = self._missed(n, big)
         return dict(sorted(found.items()))
 
-    def _missed(self, pool: str, n: int, big: Mapping[str, int]) -> float:
+    def _missed(self, n: int, big: Mapping[str, int]) -> float:
         world = self._world
         ids, starts = self._blocks or (None, None)
         plant = Plant(self._arrivals, self._isl, self._osl, world.plant, world.pools, DYNAMO_BUCKETS, ids, starts)
-        for name, count in {**big, pool: n}.items():
+        for name, count in {**big, self._pool: n}.items():
             plant.add_many(name, count)
-        plant.advance(float(self._arrivals[-1]) + 120.0)
+        # whoever has not finished by then has missed one promise or the other
+        slowest = world.promise.ttft_s + float(self._osl.max()) * world.promise.itl_s
+        plant.advance(float(self._arrivals[-1]) + slowest + 1.0)
         ttft, itl = (x[self._counted] for x in plant.outcomes())
         with np.errstate(invalid="ignore"):
             quick, steady = ttft <= world.promise.ttft_s, itl <= world.promise.itl_s
-        own = {"prefill": quick, "decode": steady, "aggregated": quick & steady}[pool]
+        own = {"prefill": quick, "decode": steady, "aggregated": quick & steady}[self._pool]
         return 1.0 - float(own.mean())
 
 
@@ -188,7 +215,7 @@ class Point:
     """One clairvoyant run: what the tables were asked to give up, and what came of it."""
 
     asked: float  # share of all requests
-    hold: int  # windows that replicas are kept longer than needed
+    widening: Widening
     summary: Summary
 
     @property
@@ -228,9 +255,9 @@ class Bound:
         )
         return float(lost / max(1, self.known.requests.sum()))
 
-    def point(self, asked: float, hold: int = 0) -> Point:
+    def point(self, asked: float, widening: Widening = (0, 0)) -> Point:
         """Run the plan that gives up ``asked`` of all requests by the tables."""
-        return Point(asked, hold, summarise(self.run(held(self.plan(self.allowed(asked)), hold))))
+        return Point(asked, widening, summarise(self.run(widened(self.plan(self.allowed(asked)), widening))))
 
     def run(self, plan: Plan) -> Run:
         """Follow a plan to the second; nothing fails, and nobody looks at metrics."""
@@ -265,15 +292,25 @@ class Bound:
         )
 
 
-def holds_of(world: World) -> tuple[int, ...]:
-    """How many windows plans hold on: a worker that goes takes its prefix cache along, so with blocks longer too."""
-    return (0,) if world.traffic.block_ids is None else (0, HOLD, windows_of(world))
+def widenings_of(world: World) -> tuple[Widening, ...]:
+    """How plans are widened in search of the cheapest.
+
+    A worker that goes takes its prefix cache along, so with blocks it is tried to keep it. Sequences stay with
+    their worker; where batches take minutes to even out, workers that come when the load does come too late.
+    """
+    found = [(0, 0)]
+    if world.traffic.block_ids is not None:
+        found += [(HOLD, 0), (windows_of(world), 0)]
+    minutes = math.ceil(relaxation_s(world) / WINDOW_S)
+    if minutes > 1:
+        found += [(0, math.ceil(minutes / 2)), (0, minutes)]
+    return tuple(found)
 
 
 def next_asked(attainment: float, points: Sequence[Point], tried: Sequence[float]) -> float | None:
     """What to ask the tables for next, so that a run keeps ``attainment``; ``None``: close enough, or no use.
 
-    ``points`` are the runs so far (of one hold). Between a run that keeps too much and one that keeps too little
+    ``points`` are the runs so far (of one widening). Between a run that keeps too much and one that keeps too little
     the logarithms are interpolated; outside, what a run kept beside what it was asked for tells how far to
     trust the tables. ``tried`` are the shares that were asked for on behalf of this attainment.
     """
@@ -308,10 +345,10 @@ def bound(world: World, attainment: float, known: Tables | None = None) -> Point
     """The cheapest clairvoyant run that keeps ``attainment`` of the requests, within 0.05 points."""
     ideal = Bound(world, known or tables(world))
     points: list[Point] = []
-    for hold in holds_of(world):
+    for widening in widenings_of(world):
         mine: list[Point] = []
         while (asked := next_asked(attainment, mine, [p.asked for p in mine])) is not None:
-            mine.append(ideal.point(asked, hold))
+            mine.append(ideal.point(asked, widening))
         points += mine
     return best(attainment, points)
 
@@ -337,17 +374,18 @@ def late(world: World, known: Tables) -> Run:
 
     The loop that follows it asks one look early, so as not to be one late.
     """
-    plan = held(Bound(world, known).plan(1.0 - world.promise.goal), HOLD)
+    plan = widened(Bound(world, known).plan(1.0 - world.promise.goal), (HOLD, 0))
     behind = math.ceil((world.startup.mean_s + WINDOW_S) / WINDOW_S)
     delayed = {pool: np.concatenate([np.full(behind, needs[0]), needs])[: len(needs)] for pool, needs in plan.items()}
     planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s, world.scrape_s)
     return simulate(world, "late", planner, planner.fleet(0.0))
 
 
-def held(plan: Plan, hold: int) -> dict[str, NDArray[np.int64]]:
-    """The plan with every replica kept for ``hold`` more windows."""
+def widened(plan: Plan, by: Widening) -> dict[str, NDArray[np.int64]]:
+    """The plan with every replica there for some more windows, after and before its own."""
+    longer, earlier = by
     return {
-        pool: np.array([needs[max(0, k - hold) : k + 1].max() for k in range(len(needs))])
+        pool: np.array([needs[max(0, k - longer) : k + earlier + 1].max() for k in range(len(needs))])
         for pool, needs in plan.items()
     }
 
