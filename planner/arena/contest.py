@@ -182,33 +182,31 @@ def _run(cases: Sequence[_Case], crew: Crew) -> None:
 
 def _close_in(cases: Sequence[_Case], crew: Crew) -> None:
     """The bound at every attainment that is asked for, round by round, every run of a case helping the others."""
-    for hold_number in range(max(len(one.prepared.holds) for one in cases)):
+    for number in range(max(len(one.prepared.widenings) for one in cases)):
         asks = [
-            (one, one.prepared.holds[hold_number], share, list[float]())
-            for one in cases if hold_number < len(one.prepared.holds) for share in _shares(one)
+            (one, one.prepared.widenings[number], share, list[float]())
+            for one in cases if number < len(one.prepared.widenings) for share in _shares(one)
         ]  # fmt: skip
         while asks:
             asks = _round(asks, crew)
 
 
-_Ask = tuple[_Case, int, float, list[float]]
-"""A case, a hold, the share to be kept, what the tables have been asked for on its behalf."""
+_Ask = tuple[_Case, clairvoyant.Widening, float, list[float]]
+"""A case, a widening, the share to be kept, what the tables have been asked for on its behalf."""
 
 
 def _round(asks: Sequence[_Ask], crew: Crew) -> list[_Ask]:
     going: list[_Ask] = []
-    wanted: dict[tuple[int, int, float], _Case] = {}
-    for one, hold, share, tried in asks:
-        asked = clairvoyant.next_asked(share, [p for p in one.points if p.hold == hold], tried)
+    wanted: dict[tuple[int, clairvoyant.Widening, float], _Case] = {}
+    for one, by, share, tried in asks:
+        asked = clairvoyant.next_asked(share, [p for p in one.points if p.widening == by], tried)
         if asked is not None:
             asked = float(f"{asked:.3g}")
-            wanted[id(one), hold, asked] = one
-            going.append((one, hold, share, [*tried, asked]))
+            wanted[id(one), by, asked] = one
+            going.append((one, by, share, [*tried, asked]))
     pieces = [
-        Piece(
-            jobs.point, (one.site, one.known, asked, hold), one.key(_of_the_bound(), asked, hold), one.prepared.requests
-        )
-        for (_, hold, asked), one in wanted.items()
+        Piece(jobs.point, (one.site, one.known, asked, by), one.key(_of_the_bound(), asked, by), one.prepared.requests)
+        for (_, by, asked), one in wanted.items()
     ]
     for one, point in zip(wanted.values(), crew.do("clairvoyant runs", pieces), strict=True):
         one.points.append(point)

@@ -50,7 +50,7 @@ class Prepared:
     requests: int
     duration_s: float
     windows: int
-    holds: tuple[int, ...]  # of clairvoyant plans
+    widenings: tuple[clairvoyant.Widening, ...]  # of clairvoyant plans
     initial: Mapping[str, int]  # replicas that are ready at the start
     attainable: float  # share kept with as many workers as anyone could want
     truth: str  # digest of traffic, plant and promise: all that the tables of the bound depend on
@@ -70,7 +70,7 @@ def prepare(site: Site) -> Prepared:
         requests=world.traffic.requests,
         duration_s=world.traffic.duration_s,
         windows=clairvoyant.windows_of(world),
-        holds=clairvoyant.holds_of(world),
+        widenings=clairvoyant.widenings_of(world),
         initial=runs.initial_fleet(site.settings, profile, world),
         attainable=share_kept(world, big)[1],
         truth=_truth(world),
@@ -88,9 +88,9 @@ def tables(site: Site, first: int, last: int) -> clairvoyant.Tables:
     return clairvoyant.tables_of(_world(site)[1], first, last)
 
 
-def point(site: Site, known: clairvoyant.Tables, asked: float, hold: int) -> clairvoyant.Point:
+def point(site: Site, known: clairvoyant.Tables, asked: float, by: clairvoyant.Widening) -> clairvoyant.Point:
     """One run of the clairvoyant bound."""
-    return clairvoyant.Bound(_world(site)[1], known).point(asked, hold)
+    return clairvoyant.Bound(_world(site)[1], known).point(asked, by)
 
 
 def run(site: Site, name: str, initial: Mapping[str, int], fixed: Mapping[str, int],

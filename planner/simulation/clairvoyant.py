@@ -42,6 +42,8 @@ EXACT = 0.99
 """The bound is within 1 % of the cheapest plan; a run that is cheaper than that breaks it."""
 HOLD = 5
 """Windows that a plan which holds on keeps a replica longer than it needs it."""
+Widening = tuple[int, int]
+"""Windows that replicas are there (longer, earlier) than their own window needs them."""
 ROUNDS = 8
 """Plans at most that are tried for one attainment."""
 PERFECT = 0.99995
@@ -104,19 +106,22 @@ def joined(pieces: Sequence[Tables]) -> Tables:
 
 
 def around(world: World, pool: str) -> tuple[float, float]:
-    """Seconds of traffic (before, after) a window that a pool is run with.
-
-    With a step time a + b·n for n sequences, n follows dn/dt = λ − n / (OSL · (a + b·n)); around an ITL it
-    comes back from a disturbance with the time constant OSL · ITL² / a, which is long where a promise of many
-    times the lone step is just kept.
-    """
+    """Seconds of traffic (before, after) a window that a pool is run with."""
     queues = LEAD_S + LEAD_TARGETS * world.promise.ttft_s
     if pool == "prefill":
         return queues, 0.0
-    answers, itl_s = world.traffic.output_tokens, world.promise.itl_s
+    slowed_s = float(np.quantile(world.traffic.output_tokens, TRAIL)) * world.promise.itl_s
+    return queues + min(RELAXATIONS * relaxation_s(world), LONGEST_LEAD_S), slowed_s
+
+
+def relaxation_s(world: World) -> float:
+    """How long a batch takes to forget a disturbance, where the ITL promise is just kept.
+
+    With a step time a + b·n for n sequences, n follows dn/dt = λ − n / (OSL · (a + b·n)); around an ITL it comes
+    back with the time constant OSL · ITL² / a, which is long where the promise is many times the lone step.
+    """
     lone_s = world.plant.decode_scale * world.plant.step.base_s
-    relaxation_s = float(answers.mean()) * itl_s**2 / max(lone_s, 1e-4)
-    return queues + min(RELAXATIONS * relaxation_s, LONGEST_LEAD_S), float(np.quantile(answers, TRAIL)) * itl_s
+    return float(world.traffic.output_tokens.mean()) * world.promise.itl_s**2 / max(lone_s, 1e-4)
 
 
 class _Window:
@@ -210,7 +215,7 @@ class Point:
     """One clairvoyant run: what the tables were asked to give up, and what came of it."""
 
     asked: float  # share of all requests
-    hold: int  # windows that replicas are kept longer than needed
+    widening: Widening
     summary: Summary
 
     @property
@@ -250,9 +255,9 @@ class Bound:
         )
         return float(lost / max(1, self.known.requests.sum()))
 
-    def point(self, asked: float, hold: int = 0) -> Point:
+    def point(self, asked: float, widening: Widening = (0, 0)) -> Point:
         """Run the plan that gives up ``asked`` of all requests by the tables."""
-        return Point(asked, hold, summarise(self.run(held(self.plan(self.allowed(asked)), hold))))
+        return Point(asked, widening, summarise(self.run(widened(self.plan(self.allowed(asked)), widening))))
 
     def run(self, plan: Plan) -> Run:
         """Follow a plan to the second; nothing fails, and nobody looks at metrics."""
@@ -287,15 +292,25 @@ class Bound:
         )
 
 
-def holds_of(world: World) -> tuple[int, ...]:
-    """How many windows plans hold on: a worker that goes takes its prefix cache along, so with blocks longer too."""
-    return (0,) if world.traffic.block_ids is None else (0, HOLD, windows_of(world))
+def widenings_of(world: World) -> tuple[Widening, ...]:
+    """How plans are widened in search of the cheapest.
+
+    A worker that goes takes its prefix cache along, so with blocks it is tried to keep it. Sequences stay with
+    their worker; where batches take minutes to even out, workers that come when the load does come too late.
+    """
+    found = [(0, 0)]
+    if world.traffic.block_ids is not None:
+        found += [(HOLD, 0), (windows_of(world), 0)]
+    minutes = math.ceil(relaxation_s(world) / WINDOW_S)
+    if minutes > 1:
+        found += [(0, earlier) for earlier in sorted({math.ceil(minutes / part) for part in (1, 2, 4, 8)})]
+    return tuple(found)
 
 
 def next_asked(attainment: float, points: Sequence[Point], tried: Sequence[float]) -> float | None:
     """What to ask the tables for next, so that a run keeps ``attainment``; ``None``: close enough, or no use.
 
-    ``points`` are the runs so far (of one hold). Between a run that keeps too much and one that keeps too little
+    ``points`` are the runs so far (of one widening). Between a run that keeps too much and one that keeps too little
     the logarithms are interpolated; outside, what a run kept beside what it was asked for tells how far to
     trust the tables. ``tried`` are the shares that were asked for on behalf of this attainment.
     """
@@ -330,10 +345,10 @@ def bound(world: World, attainment: float, known: Tables | None = None) -> Point
     """The cheapest clairvoyant run that keeps ``attainment`` of the requests, within 0.05 points."""
     ideal = Bound(world, known or tables(world))
     points: list[Point] = []
-    for hold in holds_of(world):
+    for widening in widenings_of(world):
         mine: list[Point] = []
         while (asked := next_asked(attainment, mine, [p.asked for p in mine])) is not None:
-            mine.append(ideal.point(asked, hold))
+            mine.append(ideal.point(asked, widening))
         points += mine
     return best(attainment, points)
 
@@ -359,17 +374,18 @@ def late(world: World, known: Tables) -> Run:
 
     The loop that follows it asks one look early, so as not to be one late.
     """
-    plan = held(Bound(world, known).plan(1.0 - world.promise.goal), HOLD)
+    plan = widened(Bound(world, known).plan(1.0 - world.promise.goal), (HOLD, 0))
     behind = math.ceil((world.startup.mean_s + WINDOW_S) / WINDOW_S)
     delayed = {pool: np.concatenate([np.full(behind, needs[0]), needs])[: len(needs)] for pool, needs in plan.items()}
     planner = Scheduled(delayed, world.startup.mean_s, world.traffic.epoch_s, world.scrape_s)
     return simulate(world, "late", planner, planner.fleet(0.0))
 
 
-def held(plan: Plan, hold: int) -> dict[str, NDArray[np.int64]]:
-    """The plan with every replica kept for ``hold`` more windows."""
+def widened(plan: Plan, by: Widening) -> dict[str, NDArray[np.int64]]:
+    """The plan with every replica there for some more windows, after and before its own."""
+    longer, earlier = by
     return {
-        pool: np.array([needs[max(0, k - hold) : k + 1].max() for k in range(len(needs))])
+        pool: np.array([needs[max(0, k - longer) : k + earlier + 1].max() for k in range(len(needs))])
         for pool, needs in plan.items()
     }
 

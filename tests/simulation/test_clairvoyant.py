@@ -17,17 +17,17 @@ from planner.simulation.clairvoyant import (
     best,
     bound,
     broken,
-    held,
     joined,
     late,
     next_asked,
     tables,
     tables_of,
+    widened,
 )
 from planner.simulation.report.figures import summarise, worst
 from planner.simulation.simulate import kept, simulate
 from tests.simulation.engine.rigs import TOGETHER
-from tests.simulation.worlds import Script, world
+from tests.simulation.worlds import Script, traffic, world
 
 
 def worst_minute(mine, run):
@@ -45,7 +45,7 @@ def test_no_plan_that_keeps_as_much_is_cheaper(rates, pools, most):
     mine = world(rates, pools)
     known = tables(mine)
     ideal, found = Bound(mine, known), bound(mine, 0.99, known)
-    floor = worst_minute(mine, ideal.run(held(ideal.plan(ideal.allowed(found.asked)), found.hold)))
+    floor = worst_minute(mine, ideal.run(widened(ideal.plan(ideal.allowed(found.asked)), found.widening)))
     cheapest = found.summary.gpu_hours
     fleets = list(itertools.product(*(range(1, n + 1) for n in most)))
     for plan in itertools.product(fleets, repeat=len(rates)):
@@ -70,6 +70,18 @@ def test_long_answers_are_waited_for_and_fill_the_batches_before_a_window():
 
     assert needed > 1
     assert (run.itl_s[late_ones] <= mine.promise.itl_s).mean() < 0.9
+
+
+def test_workers_come_early_where_batches_even_out_slowly():
+    """Answers of a minute and a load that grows: sequences stay with the workers that were there when they came."""
+    rates = tuple(2.0 + 1.0 * k for k in range(14))
+    mine = world(rates, traffic=traffic(rates, osl=4000))
+    known = tables(mine)
+    narrow, found = Bound(mine, known).point(0.001), bound(mine, 0.99, known)
+
+    assert narrow.kept < 0.95
+    assert found.kept >= 0.99 - CLOSE
+    assert found.widening[1] > 0
 
 
 def test_requests_beyond_reach_do_not_buy_replicas():
@@ -99,10 +111,11 @@ def test_a_run_that_is_cheaper_than_the_bound_fails_loudly():
     assert not broken(summary, bound(mine, summary.attainment.both))
 
 
-def test_a_held_plan_never_lets_go_early():
-    plan = {"prefill": np.array([1, 5, 2, 2, 2])}
+def test_a_widened_plan_lets_go_later_or_comes_earlier():
+    plan = {"prefill": np.array([1, 1, 5, 2, 2, 2])}
 
-    assert held(plan, 2)["prefill"].tolist() == [1, 5, 5, 5, 2]
+    assert widened(plan, (2, 0))["prefill"].tolist() == [1, 1, 5, 5, 5, 2]
+    assert widened(plan, (0, 1))["prefill"].tolist() == [1, 5, 5, 2, 2, 2]
 
 
 def test_the_late_plan_misses_the_step_it_learns_late():
@@ -132,7 +145,7 @@ def point(asked, kept_share, hours=1.0):
     mine = world((5.0,))
     summary = summarise(simulate(mine, "x", Script((0.0, {"prefill": 1, "decode": 1})), {"prefill": 1, "decode": 1}))
     attainment = replace(summary.attainment, both=kept_share)
-    return Point(asked, 0, replace(summary, attainment=attainment, gpu_hours=hours))
+    return Point(asked, (0, 0), replace(summary, attainment=attainment, gpu_hours=hours))
 
 
 def test_the_search_closes_in_between_two_runs():
