@@ -26,7 +26,7 @@ from planner.simulation.engine import Plant
 from planner.simulation.fleets import enough
 from planner.simulation.report.figures import Summary, summarise
 from planner.simulation.run import Run, Step
-from planner.simulation.simulate import GRACE_S, World, simulate
+from planner.simulation.simulate import World, simulate
 
 WINDOW_S = 60.0
 LEAD_S, LEAD_TARGETS = 20.0, 8.0
@@ -274,22 +274,7 @@ class Bound:
             cluster.finish(at)
             cluster.apply(decision)
             steps.append(Step(Observation(decision.at, {}), decision))
-        cluster.finish(traffic.duration_s + GRACE_S)
-        ttft, itl = cluster.plant.outcomes()
-        return Run(
-            policy="clairvoyant",
-            traffic=traffic,
-            promise=world.promise,
-            ttft_s=ttft,
-            itl_s=itl,
-            spans=cluster.spans,
-            gpus_per_replica=world.gpus_per_replica,
-            steps=steps,
-            seed=world.seed,
-            wall_seconds=time.perf_counter() - started,
-            plant_seconds=cluster.plant_seconds,
-            notes=(*traffic.notes, *world.notes),
-        )
+        return world.ended("clairvoyant", cluster, steps, started)
 
 
 def widenings_of(world: World) -> tuple[Widening, ...]:
