@@ -57,6 +57,13 @@ def let_down(promise: Promise, sla: Sla, ttft: Histogram, decoding: Sequence[Poo
     return found if promise.measure.share is None else min(1.0, found)
 
 
+def measured(promise: Promise, decoding: Sequence[PoolReading]) -> bool:
+    """Whether the window showed all latencies of a promise: no token gaps are measured, no metric of them is not."""
+    if What.ITL not in promise.latencies:
+        return True
+    return bool(decoding) and all(r.worker_steps or r.step_seconds is not None for r in decoding)
+
+
 def _taken_ttft(measure: Measure, target_s: float, ttft: Histogram, _: Sequence[PoolReading]) -> float:
     return (late_share(ttft, target_s) if measure.share is not None else (ttft.mean or 0.0) / target_s) or 0.0
 

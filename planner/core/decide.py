@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.core import law_classic, law_slo
-from planner.core.attainment import let_down, spent
+from planner.core.attainment import let_down, measured, spent
 from planner.core.constraints import constrain
 from planner.core.correction import Evidence, gather
 from planner.core.memory import remember
@@ -135,7 +135,7 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
 
 
 def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation) -> Mapping[str, float]:
-    """The error budget of every promise after this window."""
+    """The error budget of every promise after this window; what was not measured in full proves no promise kept."""
     window = seen.window
     if window is None or window.ttft is None or window.ttft.count <= 0:
         return budgets
@@ -143,7 +143,8 @@ def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation) ->
     for promise in policy.sla.promises:
         missed = let_down(promise, policy.sla, window.ttft, decoding) * requests
         old, allowance = budgets.get(promise.what, 0.0), promise.measure.allowance
-        after[promise.what.value] = spent(old, missed, requests, allowance, window.seconds, policy.tuning)
+        now = spent(old, missed, requests, allowance, window.seconds, policy.tuning)
+        after[promise.what.value] = now if measured(promise, decoding) else max(old, now)
     return after
 
 

@@ -89,7 +89,10 @@ def test_the_cover_is_the_cheapest_there_is(offers, needed):
     if not fits:
         assert found == tuple(o.most for o in offers)
         return
-    cost = lambda counts: sum(o.cost(n) for n, o in zip(counts, offers, strict=True))  # noqa: E731
+
+    def cost(counts):
+        return sum(o.cost(n) for n, o in zip(counts, offers, strict=True))
+
     assert found in fits
     assert cost(found) <= min(map(cost, fits)) + 1e-5
 
@@ -180,7 +183,9 @@ def test_more_traffic_never_needs_less_capacity(rate, factor, cost):
     """Counts may change places; what they are worth together does not fall, nor does what they cost."""
     pools = (free(PREFILL), older(PREFILL, cost))
     less, more = wanted(pools, rate), wanted(pools, rate * factor)
-    money = lambda fleet: sum(fleet[pool.name] * pool.price for pool in pools)  # noqa: E731
+
+    def money(fleet):
+        return sum(fleet[pool.name] * pool.price for pool in pools)
 
     assert money(less) <= money(more) + 1e-6
 

@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.attainment import late_share, slow_share, spent, urgency
+from planner.core.decide import decide
 from planner.core.histogram import Histogram
 from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.state import PlannerState
 from planner.core.tuning import Tuning
 from planner.core.types import PoolReading
+from tests.core.worlds import histogram, policy, seen
 
 INF = float("inf")
 
@@ -93,6 +96,22 @@ def test_slow_workers_count_by_their_tokens():
 
     assert slow_share(reading, 0.025) == pytest.approx(0.3)
     assert slow_share(PoolReading(2, 2), 0.025) is None
+
+
+def test_token_gaps_that_nobody_measured_earn_no_error_budget():
+    """Quick first tokens alone do not prove a joint promise kept; late ones disprove it."""
+    blind, told = PoolReading(2, 2), replace(PoolReading(2, 2), step_seconds=histogram("itl", 0.012, 1000.0))
+
+    def budget(reading: PoolReading, ttft: float) -> float:
+        state = PlannerState()
+        for tick in range(3):
+            look = seen(5.0 * tick, 100.0, ttft=ttft)
+            _, state = decide(policy(), state, replace(look, pools={"prefill": PoolReading(2, 2), "decode": reading}))
+        return state.budgets.get("both", 0.0)
+
+    assert budget(told, ttft=0.1) < 0.0
+    assert budget(blind, ttft=0.1) == 0.0
+    assert budget(blind, ttft=2.0) > 0.0
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1e5)), max_size=200))
