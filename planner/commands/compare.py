@@ -29,16 +29,18 @@ OF_A_CASE = ("traffic.source", "traffic.format", "traffic.lengths")
 @click.argument("configuration", required=False, metavar="[CONFIG.yaml]")
 @settings_options(CompareSettings)
 @click.option("--suite", metavar="NAME|FILE",
-              help="Many cases instead of one: default, quick, ablations, sensitivity, or a file.")  # fmt: skip
+              help="Many cases instead of one: default, quick, ablations, sensitivity, constants, a file.")  # fmt: skip
 @click.option("--traces", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
               help="A folder with traces for the suite, beside traces/ and $SLA_PLANNER_SHARED/traces.")  # fmt: skip
+@click.option("--leave-one-out", is_flag=True,
+              help="Choose among variants of the first policy without a trace, judge them on it.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes to run side by side.  [all cores]")
 @click.option("--fresh", is_flag=True, help="Run everything anew instead of taking finished runs from the cache.")
 @click.option("--backend", type=click.Choice(BACKENDS), default="loky", show_default=True,
               help="Who does the work: processes here, or a cluster of Dask or Ray.")  # fmt: skip
 @click.option("--cluster", metavar="ADDRESS", help="A running cluster, as in tcp://scheduler:8786.")
-def command(configuration: str | None, suite: str | None, traces: Path | None, jobs: int | None, fresh: bool,
-            backend: str, cluster: str | None, **options: Any) -> None:  # fmt: skip
+def command(configuration: str | None, suite: str | None, traces: Path | None, leave_one_out: bool, jobs: int | None,
+            fresh: bool, backend: str, cluster: str | None, **options: Any) -> None:  # fmt: skip
     """Run several policies on the same traffic: one table, one picture.
 
     Policies: slo and classic; static, the best fixed fleet in hindsight, and static-peak, sized for the highest
@@ -51,9 +53,12 @@ def command(configuration: str | None, suite: str | None, traces: Path | None, j
     """
     if cluster and backend == "loky":
         raise click.UsageError("--cluster needs --backend dask or ray")
+    if leave_one_out and not suite:
+        raise click.UsageError("--leave-one-out needs --suite")
     flags = given(CompareSettings, options)
     if suite:
-        _suite(suite, configuration, traces, flags, lambda cases: _held(cases, jobs, fresh, backend, cluster))
+        _suite(suite, configuration, traces, flags, leave_one_out,
+               lambda cases: _held(cases, jobs, fresh, backend, cluster))  # fmt: skip
     else:
         _single(configuration, flags, lambda cases: _held(cases, jobs, fresh, backend, cluster))
 
@@ -78,8 +83,10 @@ def _single(configuration: str | None, flags: Mapping[str, Any], held: Held) -> 
     _judge([figures], settings.min_attainment)
 
 
-def _suite(name: str, configuration: str | None, traces: Path | None, flags: dict[str, Any], held: Held) -> None:
+def _suite(name: str, configuration: str | None, traces: Path | None, flags: dict[str, Any],
+           leave_one_out: bool, held: Held) -> None:  # fmt: skip
     """Many cases; flags go over the settings of each."""
+    from planner.arena import leave_one_out as choosing
     from planner.arena import suite
     from planner.config.suite import SuiteSettings
     from planner.simulation.report import write
@@ -98,6 +105,8 @@ def _suite(name: str, configuration: str | None, traces: Path | None, flags: dic
         click.echo(line, err=True)
     if not found.cases:
         raise config.ConfigError(["no case has its traffic here"])
+    if leave_one_out:
+        choosing.candidates(found.cases)  # what is wrong is told before anything runs
     cases = held(found.cases)
     about = {
         "suite": name,
@@ -106,7 +115,8 @@ def _suite(name: str, configuration: str | None, traces: Path | None, flags: dic
         "skipped": found.skipped,
         "wall_seconds": time.perf_counter() - started,
     }
-    write.suite(cases, outputs, about)
+    chosen = choosing.leave_one_out(found.cases, cases) if leave_one_out else None
+    write.suite(cases, outputs, about, chosen)
     _judge(cases, found.cases[0].settings.min_attainment)
 
 

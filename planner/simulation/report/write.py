@@ -10,8 +10,9 @@ from typing import Protocol
 from rich.console import Console, RenderableType
 
 from planner.answers import told
-from planner.simulation.report import standings, table
+from planner.simulation.report import left_out, standings, table
 from planner.simulation.report.figures import COMPARISON, Summary
+from planner.simulation.report.left_out import LeaveOneOut
 from planner.simulation.report.standings import CaseFigures
 from planner.simulation.run import Run
 
@@ -70,16 +71,19 @@ def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, objec
     show(table.comparison(case), console, written)
 
 
-def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object]) -> None:
+def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object],
+          chosen: LeaveOneOut | None = None) -> None:  # fmt: skip
     """Many cases, everywhere it was asked for; ``about`` is what to say of the suite."""
     from rich.console import Group
 
     whole = standings.groups(cases)
     content = {"schema": standings.SCHEMA, **about, "cases": [case.to_json() for case in cases],
-               "overall": [group.to_json() for group in whole]}  # fmt: skip
+               "overall": [group.to_json() for group in whole],
+               **({"leave_one_out": chosen.to_json()} if chosen else {})}  # fmt: skip
     console = told(content, outputs.json_file)
     written = _pictures(cases, outputs) + _page(cases, outputs, about)
-    show(Group(*map(table.comparison, cases), *map(table.overall, whole)), console, written)
+    shown = [*map(table.comparison, cases), *map(table.overall, whole), *([left_out.table(chosen)] if chosen else [])]
+    show(Group(*shown), console, written)
 
 
 def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
