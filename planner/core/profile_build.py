@@ -1,7 +1,7 @@
 """From measured points to what is read: repair what contradicts itself, then reach beyond the points.
 
 Points are compared and repaired as logarithms (a millisecond is much at 5 and little at 50), and less a share
-of the physical rise, so that a repaired stretch still rises and keeps an inverse.
+of the physical rise, so that a repaired stretch still rises and keeps its inverse.
 """
 
 from __future__ import annotations

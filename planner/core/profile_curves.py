@@ -1,4 +1,4 @@
-"""What is read from a profile's points: continuous, increasing, with exact inverses, and quick.
+"""What is read from a profile's points: continuous, increasing, and quick.
 
 A decision reads them hundreds of times, so they are plain Python on short tuples: under a microsecond a call.
 """
@@ -21,14 +21,6 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A value, and whether it lies outside of what was measured."""
-
-    value: float
-    extrapolated: bool
-
-
-@dataclass(frozen=True, slots=True)
 class PrefillCurve:
     """Prefill time of one replica by prompt length: linear between points, its physical shape beyond them."""
 
@@ -42,14 +34,6 @@ class PrefillCurve:
         """Shortest and longest prompt measured, in tokens."""
         return self.isl[0], self.isl[-1]
 
-    def in_range(self, input_tokens: float) -> bool:
-        """Whether ``input_tokens`` lies between measured lengths."""
-        return self.isl[0] <= input_tokens <= self.isl[-1]
-
-    def read(self, input_tokens: float) -> Reading:
-        """``service_s`` and whether it is extrapolated."""
-        return Reading(self.service_s(input_tokens), not self.in_range(input_tokens))
-
     def service_s(self, input_tokens: float) -> float:
         """Seconds to prefill one prompt alone; increasing."""
         isl, seconds = self.isl, self.seconds
@@ -59,16 +43,6 @@ class PrefillCurve:
         i = bisect_right(isl, input_tokens, 1, len(isl) - 1)
         share = (input_tokens - isl[i - 1]) / (isl[i] - isl[i - 1])
         return seconds[i - 1] + share * (seconds[i] - seconds[i - 1])
-
-    def input_tokens_within(self, service_s: float) -> float:
-        """Longest prompt that is prefilled within ``service_s``, the inverse of ``service_s`` (0: none is)."""
-        isl, seconds = self.isl, self.seconds
-        if not seconds[0] <= service_s <= seconds[-1]:
-            end = 0 if service_s < seconds[0] else -1
-            return self.shape.tokens(service_s * self.shape.seconds(isl[end]) / seconds[end])
-        i = bisect_right(seconds, service_s, 1, len(seconds) - 1)
-        share = (service_s - seconds[i - 1]) / (seconds[i] - seconds[i - 1])
-        return isl[i - 1] + share * (isl[i] - isl[i - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +66,6 @@ class DecodeSurface:
     def context_range(self) -> tuple[float, float]:
         """Shortest and longest mean context measured, in tokens."""
         return self.reach[0][0], self.reach[-1][0]
-
-    def in_range(self, sequences: float, context_tokens: float) -> bool:
-        """Whether the point lies between measured contexts and within the fullest batch measured there."""
-        first, last = self.context_range
-        if not first <= context_tokens <= last:
-            return False
-        i = bisect_right(self.reach, (context_tokens, float("inf")), 1, len(self.reach) - 1)
-        (near, low), (far, high) = self.reach[i - 1 : i + 1]
-        fullest = low + (context_tokens - near) / (far - near) * (high - low)
-        return max(sequences, 1.0) * context_tokens <= fullest * (1.0 + 1e-9)
-
-    def read(self, sequences: float, context_tokens: float) -> Reading:
-        """``itl_s`` and whether it is extrapolated."""
-        return Reading(self.itl_s(sequences, context_tokens), not self.in_range(sequences, context_tokens))
 
     def itl_s(self, sequences: float, context_tokens: float) -> float:
         """Seconds per output token with ``sequences`` in flight; increasing in both arguments.

@@ -23,7 +23,7 @@ GLITCH = 1.5
 noise of engines at rest stays within 20 %, while a first request of a cold engine is off by several times."""
 
 TILT = 0.1
-"""Share of the physical rise (in logarithms) that a repaired stretch keeps, so that inverses stay continuous."""
+"""Share of the physical rise (in logarithms) that a repaired stretch keeps, so that the inverse stays continuous."""
 
 FAINT = 1e-3
 """No physical term is taken to be weaker than this share of a median time: noise may hide it, not abolish it."""
@@ -51,13 +51,6 @@ class PrefillShape:
     def seconds(self, tokens: float) -> float:
         """Seconds for one prompt of ``tokens``."""
         return self.base_s + tokens * (self.per_token_s + tokens * self.per_token2_s)
-
-    def tokens(self, seconds: float) -> float:
-        """Longest prompt within ``seconds``; 0 when not even an empty one is."""
-        left = seconds - self.base_s
-        if left <= 0:
-            return 0.0
-        return 2.0 * left / (self.per_token_s + math.sqrt(self.per_token_s**2 + 4.0 * self.per_token2_s * left))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """A profile: measured points of one replica, where they are from, and the curves that are read from them.
 
-Readings pass through the measured points, are continuous and monotone, and have exact inverses. Points that
-contradict their neighbours (a longer prompt measured faster, a fuller batch faster) are moved or set aside
-first, and every such repair is kept to be told.
+Readings pass through the measured points, are continuous and monotone; the largest batch within an ITL is exact.
+Points that contradict their neighbours (a longer prompt measured faster, a fuller batch faster) are moved or set
+aside first, and every such repair is kept to be told.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from planner.core.profile_build import decode_surface, prefill_curve
-from planner.core.profile_curves import DecodeSurface, PrefillCurve, Reading, Repair
+from planner.core.profile_curves import DecodeSurface, PrefillCurve, Repair
 
-__all__ = ["DecodePoint", "DecodeSurface", "PrefillCurve", "PrefillPoint", "Profile", "Provenance", "Reading", "Repair"]
+__all__ = ["DecodePoint", "DecodeSurface", "PrefillCurve", "PrefillPoint", "Profile", "Provenance", "Repair"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,6 @@ class AffinePrefill:
     def service_s(self, input_tokens: float) -> float:
         return 0.017 + 1.9e-5 * input_tokens
 
-    def input_tokens_within(self, service_s: float) -> float:
-        return max(0.0, (service_s - 0.017) / 1.9e-5)
-
 
 @dataclass(frozen=True)
 class AffineDecode:
