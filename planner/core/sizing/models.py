@@ -3,8 +3,8 @@
 Each model answers ``miss(n, rate)``: non-increasing in ``n`` and in the target,
 non-decreasing in the rate and in the engine's slowness. Beyond saturation it
 goes on growing past 1, so that an overload still tells pools apart. What it
-counts depends on the promise that the model is asked about (``COUNTED``): a
-share of requests, or the part of a mean's slack that is used up.
+counts depends on the promise that the model is asked about: a share of requests,
+or the part of a mean's slack that is used up.
 ``n`` may be fractional: prices are derivatives.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -46,7 +46,11 @@ class PoolModel(ABC):
         Of a share: the requests that miss it. Of a mean: latency beyond what nobody can avoid, over what the target
         leaves for that.
         """
-        return 0.0 if rate <= tuning.LEAST_RATE else COUNTED[self.promise.what, self._is_mean](self, n, rate)
+        return 0.0 if rate <= tuning.LEAST_RATE else self._miss(n, rate)
+
+    @abstractmethod
+    def _miss(self, n: float, rate: float) -> float:
+        """``miss`` at a rate that is some."""
 
     @abstractmethod
     def busy(self, rate: float) -> float:
@@ -79,39 +83,9 @@ class PoolModel(ABC):
                 return name, self.sla.target_s(what), best
         return None
 
-    @abstractmethod
-    def either(self, n: float, rate: float) -> float:
-        """Share of requests that miss a target because of this pool; misses of both count twice."""
-
-    def late(self, n: float, rate: float) -> float:
-        """Share of requests whose TTFT is above its target."""
-        raise NotImplementedError(f"{self.pool.role} has no part in TTFT")
-
-    def lagging(self, n: float, rate: float) -> float:
-        """Mean TTFT beyond the best reachable, over what the target leaves."""
-        raise NotImplementedError(f"{self.pool.role} has no part in TTFT")
-
-    def slow(self, n: float, rate: float) -> float:
-        """Share of requests whose ITL is above its target."""
-        raise NotImplementedError(f"{self.pool.role} has no part in ITL")
-
-    def dragging(self, n: float, rate: float) -> float:
-        """Mean ITL beyond the best reachable, over what the target leaves."""
-        raise NotImplementedError(f"{self.pool.role} has no part in ITL")
-
     @property
     def _is_mean(self) -> bool:
         return self.promise.measure.share is None
-
-
-COUNTED: Mapping[tuple[What, bool], Callable[[PoolModel, float, float], float]] = {
-    (What.BOTH, False): lambda model, n, rate: model.either(n, rate),
-    (What.TTFT, False): lambda model, n, rate: model.late(n, rate),
-    (What.TTFT, True): lambda model, n, rate: model.lagging(n, rate),
-    (What.ITL, False): lambda model, n, rate: model.slow(n, rate),
-    (What.ITL, True): lambda model, n, rate: model.dragging(n, rate),
-}
-"""What counts, by latency and whether its mean is promised."""
 
 
 def used_up(mean_s: float, best_s: float, target_s: float, least: float) -> float:
@@ -220,13 +194,9 @@ class PrefillModel(PoolModel):
         queue = Queue.of(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load)
         return cls(pool, sla, load, sla.joint, queue)
 
-    def either(self, n: float, rate: float) -> float:
-        return self.queue.miss(n, rate)
-
-    def late(self, n: float, rate: float) -> float:
-        return self.queue.miss(n, rate)
-
-    def lagging(self, n: float, rate: float) -> float:
+    def _miss(self, n: float, rate: float) -> float:
+        if not self._is_mean:
+            return self.queue.miss(n, rate)
         alone = self.queue.mean_s + tuning.HANDOVER_S
         return used_up(alone + self.queue.mean_wait_s(n, rate), alone, self.sla.ttft_s, tuning.LEAST_WAIT)
 
@@ -352,13 +322,16 @@ class DecodeModel(PoolModel):
         held = decoding.within(max(sla.itl_s, alone) / slowness)
         return cls(pool, sla, load, sla.joint, slowness, decoding, alone, held, load.output_tokens.mean)
 
-    def either(self, n: float, rate: float) -> float:
-        return self._above(self.held, n, rate)
+    def _miss(self, n: float, rate: float) -> float:
+        if self._is_mean:
+            return self._dragging(n, rate)
+        above = self._above(self.held, n, rate)
+        if self.promise.what is What.BOTH:
+            return above
+        return max(above, self.promise.measure.allowance * self._crowded(n, rate))
 
-    def slow(self, n: float, rate: float) -> float:
-        return max(self._above(self.held, n, rate), self.promise.measure.allowance * self._crowded(n, rate))
-
-    def dragging(self, n: float, rate: float) -> float:
+    def _dragging(self, n: float, rate: float) -> float:
+        """Mean ITL beyond the best reachable, over what the target leaves."""
         mean = self.decoding.mean_itl_s(rate * self.tokens / n, 1.0 / self.slowness)
         return max(used_up(mean, self.alone_s, self.sla.itl_s, tuning.LEAST_SLACK - 1.0), self._crowded(n, rate))
 
@@ -418,7 +391,15 @@ class AggregatedModel(PoolModel):
         answers = tuple((math.sqrt(t), p) for t, p in zip(outputs.values, outputs.shares, strict=True))
         return cls(pool, sla, load, sla.joint, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
 
-    def either(self, n: float, rate: float) -> float:
+    def _miss(self, n: float, rate: float) -> float:
+        if self.promise.what is What.BOTH:
+            return self._either(n, rate)
+        if self.promise.what is What.TTFT:
+            return self._lagging(n, rate) if self._is_mean else self._late(n, rate)
+        return self._dragging(n, rate) if self._is_mean else self._slow(n, rate)
+
+    def _either(self, n: float, rate: float) -> float:
+        """Share of requests that miss a target because of this pool; misses of both count twice."""
         busy = rate * self.prompts.mean_s
         free = 1.0 - busy / n
         if free <= 0.05:
@@ -431,21 +412,25 @@ class AggregatedModel(PoolModel):
             return 1.0 + slow + self._waiting(max(self.sla.itl_s, self.alone_s) * free).miss(n, rate)
         return slow + self._unlucky(n, rate, itl * free) + self._waiting(itl * free).miss(n, rate)
 
-    def late(self, n: float, rate: float) -> float:
+    def _late(self, n: float, rate: float) -> float:
+        """Share of requests whose TTFT is above its target."""
         return self._waiting(self._step_s(n, rate)).miss(n, rate)
 
-    def lagging(self, n: float, rate: float) -> float:
+    def _lagging(self, n: float, rate: float) -> float:
+        """Mean TTFT beyond the best reachable, over what the target leaves."""
         step = self._step_s(n, rate)
         queue = self._waiting(step)
         mean = queue.mean_wait_s(n, rate) + queue.mean_s + 0.5 * step
         return used_up(mean, self._best_ttft_s(None), self.sla.ttft_s, tuning.LEAST_WAIT)
 
-    def slow(self, n: float, rate: float) -> float:
+    def _slow(self, n: float, rate: float) -> float:
+        """Share of requests whose ITL is above its target."""
         free = self._free(n, rate)
         above = self._above(self._held(free), free, n, rate) + self._unlucky(n, rate, self._step_s(n, rate))
         return max(above, self.promise.measure.allowance * self._crowded(n, rate))
 
-    def dragging(self, n: float, rate: float) -> float:
+    def _dragging(self, n: float, rate: float) -> float:
+        """Mean ITL beyond the best reachable, over what the target leaves."""
         mean = self._step_s(n, rate) / self._free(n, rate)
         return max(used_up(mean, self.alone_s, self.sla.itl_s, tuning.LEAST_SLACK - 1.0), self._crowded(n, rate))
 
