@@ -46,6 +46,40 @@ class PrefillCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeCurve:
+    """ITL of one replica by sequences in flight, at one mean context: linear between nodes."""
+
+    sequences: tuple[float, ...]
+    itl: tuple[float, ...]  # seconds, increasing
+    fullest: float  # sequences whose KV fits
+
+    def itl_s(self, sequences: float) -> float:
+        """Seconds per output token with ``sequences`` in flight; increasing.
+
+        Fewer than one sequence counts as one. Batches that do not fit the KV cache are answered as if they
+        did: what preemption costs is not in a profile.
+        """
+        columns, itl = self.sequences, self.itl
+        if sequences < 1.0:
+            sequences = 1.0
+        i = bisect_right(columns, sequences, 1, len(columns) - 1)
+        share = (sequences - columns[i - 1]) / (columns[i] - columns[i - 1])
+        return itl[i - 1] + share * (itl[i] - itl[i - 1])
+
+    def sequences_within(self, itl_s: float) -> float:
+        """Most sequences in flight with ITL <= ``itl_s`` whose KV fits (0: not even one).
+
+        The inverse of ``itl_s`` where the KV cache is not the limit.
+        """
+        columns, itl = self.sequences, self.itl
+        if itl_s < itl[0]:
+            return 0.0
+        i = bisect_right(itl, itl_s, 1, len(itl) - 1)
+        n = columns[i - 1] + (itl_s - itl[i - 1]) / (itl[i] - itl[i - 1]) * (columns[i] - columns[i - 1])
+        return n if n < self.fullest else self.fullest
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeSurface:
     """ITL of one replica by sequences in flight and mean context: bilinear between the nodes of a grid.
 
@@ -67,45 +101,14 @@ class DecodeSurface:
         """Shortest and longest mean context measured, in tokens."""
         return self.reach[0][0], self.reach[-1][0]
 
+    def at(self, context_tokens: float) -> DecodeCurve:
+        """What is read at one mean context."""
+        rows = self.contexts
+        i = bisect_right(rows, context_tokens, 1, len(rows) - 1)
+        down = (context_tokens - rows[i - 1]) / (rows[i] - rows[i - 1])
+        itl = tuple([near + down * (far - near) for near, far in zip(self.itl[i - 1], self.itl[i], strict=True)])
+        return DecodeCurve(self.sequences, itl, self.kv_capacity_tokens / max(context_tokens, 1.0))
+
     def itl_s(self, sequences: float, context_tokens: float) -> float:
-        """Seconds per output token with ``sequences`` in flight; increasing in both arguments.
-
-        Fewer than one sequence counts as one. Batches that do not fit the KV cache are answered as if they
-        did: what preemption costs is not in a profile.
-        """
-        rows, columns = self.contexts, self.sequences
-        i = bisect_right(rows, context_tokens, 1, len(rows) - 1)
-        down = (context_tokens - rows[i - 1]) / (rows[i] - rows[i - 1])
-        if sequences < 1.0:
-            sequences = 1.0
-        j = bisect_right(columns, sequences, 1, len(columns) - 1)
-        along = (sequences - columns[j - 1]) / (columns[j] - columns[j - 1])
-        near, far = self.itl[i - 1], self.itl[i]
-        left = near[j - 1] + down * (far[j - 1] - near[j - 1])
-        return left + along * (near[j] + down * (far[j] - near[j]) - left)
-
-    def sequences_within(self, itl_s: float, context_tokens: float) -> float:
-        """Most sequences in flight with ITL <= ``itl_s`` whose KV fits (0: not even one).
-
-        The inverse of ``itl_s`` where the KV cache is not the limit.
-        """
-        rows, columns = self.contexts, self.sequences
-        i = bisect_right(rows, context_tokens, 1, len(rows) - 1)
-        down = (context_tokens - rows[i - 1]) / (rows[i] - rows[i - 1])
-        near, far = self.itl[i - 1], self.itl[i]
-        if itl_s < near[0] + down * (far[0] - near[0]):
-            return 0.0
-        low, high = bisect_right(far, itl_s, 1), bisect_right(near, itl_s, 1)  # far is the slower row
-        if down > 1.0:
-            low = 1
-        low, high = min(low, len(columns) - 1), min(high, len(columns) - 1)
-        while low < high:  # first column with ITL above the target, or the last there is
-            middle = (low + high) // 2
-            if near[middle] + down * (far[middle] - near[middle]) > itl_s:
-                high = middle
-            else:
-                low = middle + 1
-        left = near[low - 1] + down * (far[low - 1] - near[low - 1])
-        right = near[low] + down * (far[low] - near[low])
-        n = columns[low - 1] + (itl_s - left) / (right - left) * (columns[low] - columns[low - 1])
-        return min(n, self.kv_capacity_tokens / max(context_tokens, 1.0))
+        """Seconds per output token with ``sequences`` in flight; increasing in both arguments."""
+        return self.at(context_tokens).itl_s(sequences)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from planner.core.profile_build import decode_surface, prefill_curve
-from planner.core.profile_curves import DecodeSurface, PrefillCurve, Repair
+from planner.core.profile_curves import DecodeCurve, DecodeSurface, PrefillCurve, Repair
 
-__all__ = ["DecodePoint", "DecodeSurface", "PrefillCurve", "PrefillPoint", "Profile", "Provenance", "Repair"]
+__all__ = ["DecodeCurve", "DecodePoint", "DecodeSurface", "PrefillCurve", "PrefillPoint", "Profile", "Provenance",
+           "Repair"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

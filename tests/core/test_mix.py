@@ -35,9 +35,6 @@ class SlowDecode(AffineDecode):
     def itl_s(self, sequences: float, context_tokens: float) -> float:
         return 2.0 * super().itl_s(sequences, context_tokens)
 
-    def sequences_within(self, itl_s: float, context_tokens: float) -> float:
-        return super().sequences_within(0.5 * itl_s, context_tokens)
-
 
 @dataclass(frozen=True)
 class SlowProfile:
@@ -140,9 +137,8 @@ def test_in_a_mixed_pool_no_worker_gets_more_than_the_slowest_can_take():
     parts = slo.models(pools, SLA, load(100.0), {})
     mixed = mix.equivalent(pools, parts, {"decode": 1, "decode-old": 1})
     fast, slow = parts["decode"], parts["decode-old"]
-    context = load(100.0).context_tokens
     count = slow.decoding.within(SLA.itl_s)
-    steps = [model.decoding.surface.itl_s(count, context) for model in (fast, slow)]
+    steps = [model.decoding.curve.itl_s(count) for model in (fast, slow)]
 
     assert set(mixed) == {"decode-old"}
     assert mixed["decode-old"] == pytest.approx(1.0 + steps[1] / steps[0], rel=0.02)

@@ -48,7 +48,7 @@ def test_fuller_batches_and_longer_contexts_never_make_steps_shorter(points, n, 
 def test_a_batch_within_its_own_itl_is_that_batch(points, n, context):
     """Where its KV fits; where it does not, the cache is the answer."""
     surface = profile(decode=points).decode
-    found = surface.sequences_within(surface.itl_s(n, context), context)
+    found = surface.at(context).sequences_within(surface.itl_s(n, context))
 
     assert found == pytest.approx(min(n, KV_TOKENS / context), rel=1e-6)
 
@@ -56,7 +56,7 @@ def test_a_batch_within_its_own_itl_is_that_batch(points, n, context):
 @given(decodes(), st.floats(1e-4, 5.0), contexts)
 def test_the_itl_of_the_fullest_batch_within_a_target_is_the_target(points, target, context):
     surface = profile(decode=points).decode
-    held = surface.sequences_within(target, context)
+    held = surface.at(context).sequences_within(target)
 
     if target < surface.itl_s(1.0, context):
         assert held == 0.0  # not even one sequence
@@ -69,10 +69,10 @@ def test_the_itl_of_the_fullest_batch_within_a_target_is_the_target(points, targ
 @given(decodes(), st.floats(1e-4, 1.0), st.floats(1.0, 4.0), contexts, st.floats(1.0, 4.0))
 def test_a_looser_itl_and_a_shorter_context_never_hold_fewer(points, itl, looser, context, longer):
     surface = profile(decode=points).decode
-    held = surface.sequences_within(itl, context * longer)
+    held = surface.at(context * longer).sequences_within(itl)
 
-    assert surface.sequences_within(itl * looser, context * longer) >= held * (1 - CLOSE)
-    assert surface.sequences_within(itl, context) >= held * (1 - CLOSE)
+    assert surface.at(context * longer).sequences_within(itl * looser) >= held * (1 - CLOSE)
+    assert surface.at(context).sequences_within(itl) >= held * (1 - CLOSE)
 
 
 @given(decodes(), sequences, contexts, st.sampled_from([-1, 1]))

@@ -10,6 +10,7 @@ from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.histogram import Histogram
 from planner.core.load import Lengths, Load, load_of
 from planner.core.policy import Policy, Pool, Sla
+from planner.core.profiles import DecodeCurve
 from planner.core.types import Observation, PoolReading, Role, Window
 
 
@@ -32,9 +33,10 @@ class AffineDecode:
     def itl_s(self, sequences: float, context_tokens: float) -> float:
         return 0.0043 + 5e-5 * sequences + 2.4e-8 * sequences * context_tokens
 
-    def sequences_within(self, itl_s: float, context_tokens: float) -> float:
-        by_speed = (itl_s - 0.0043) / (5e-5 + 2.4e-8 * context_tokens)
-        return max(0.0, min(by_speed, self.kv_capacity_tokens / context_tokens))
+    def at(self, context_tokens: float) -> DecodeCurve:
+        ends = (1.0, self.kv_capacity_tokens)
+        itl = tuple(self.itl_s(n, context_tokens) for n in ends)
+        return DecodeCurve(ends, itl, self.kv_capacity_tokens / context_tokens)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from itertools import accumulate
 from planner.core import tuning
 from planner.core.load import Load
 from planner.core.policy import Pool, Promise, Sla, What
-from planner.core.profiles import DecodeSurface
+from planner.core.profiles import DecodeCurve, DecodeSurface
 from planner.core.types import Role
 
 GRID = 32
@@ -149,11 +149,12 @@ class Queue:
         if n <= busy:
             return 1.0 + (busy - n) / max(n, 1e-9)
         decay = 2.0 * (n - busy) * n / self.spread(rate)
-        late = 0.0
+        allowed, least, knee, slope, late = self.allowed_s, tuning.LEAST_WAIT, tuning.TAIL_KNEE, tuning.TAIL_SLOPE, 0.0
         for service, share in zip(self.services_s, self.shares, strict=True):
-            theta = decay * max(tuning.LEAST_WAIT * service, self.allowed_s - service)
-            if theta > tuning.TAIL_KNEE:  # finite bursts make the tail fall more slowly
-                theta = tuning.TAIL_KNEE + tuning.TAIL_SLOPE * (theta - tuning.TAIL_KNEE)
+            spare, floor = allowed - service, least * service
+            theta = decay * (spare if spare > floor else floor)
+            if theta > knee:  # finite bursts make the tail fall more slowly
+                theta = knee + slope * (theta - knee)
             late += share * math.exp(-theta)
         return late
 
@@ -228,18 +229,21 @@ class Decoding:
     sequences is what a replica is worth (a replica may always run fewer).
     """
 
-    surface: DecodeSurface
-    context_tokens: float
+    curve: DecodeCurve
     sequences: tuple[float, ...]  # grid, ascending from 1
     tokens_per_s: tuple[float, ...]  # best up to there, non-decreasing
 
     @classmethod
     def of(cls, surface: DecodeSurface, context_tokens: float) -> Decoding:
         """The table of ``surface`` at ``context_tokens``, on a geometric grid up to a full KV cache."""
-        fullest = max(1.0, surface.kv_capacity_tokens / context_tokens)
+        curve, fullest = surface.at(context_tokens), max(1.0, surface.kv_capacity_tokens / context_tokens)
         grid = tuple(fullest ** (i / GRID) for i in range(GRID + 1))
-        speeds = accumulate((n / surface.itl_s(n, context_tokens) for n in grid), max)
-        return cls(surface, context_tokens, grid, tuple(speeds))
+        return cls(curve, grid, tuple(accumulate((n / curve.itl_s(n) for n in grid), max)))
+
+    @property
+    def alone_s(self) -> float:
+        """ITL of a single sequence, in seconds."""
+        return self.curve.itl_s(1.0)
 
     def best(self, held: float) -> float:
         """Best tokens per second of one replica with at most ``held`` sequences."""
@@ -253,7 +257,7 @@ class Decoding:
 
     def within(self, itl_s: float) -> float:
         """Sequences of a replica as full as ``itl_s`` allows; never below one."""
-        return max(1.0, self.surface.sequences_within(itl_s, self.context_tokens))
+        return max(1.0, self.curve.sequences_within(itl_s))
 
     def in_flight(self, tokens_per_s: float) -> tuple[float, float] | None:
         """(sequences that sustain ``tokens_per_s``, tokens per second that one more would add).
@@ -318,7 +322,7 @@ class DecodeModel(PoolModel):
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> DecodeModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         decoding = Decoding.of(pool.profile.decode, load.context_tokens)
-        alone = slowness * pool.profile.decode.itl_s(1.0, load.context_tokens)
+        alone = slowness * decoding.alone_s
         held = decoding.within(max(sla.itl_s, alone) / slowness)
         return cls(pool, sla, load, sla.joint, slowness, decoding, alone, held, load.output_tokens.mean)
 
@@ -381,11 +385,10 @@ class AggregatedModel(PoolModel):
     @classmethod
     def of(cls, pool: Pool, sla: Sla, load: Load, slowness: float) -> AggregatedModel:
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
-        alone = slowness * pool.profile.decode.itl_s(1.0, load.context_tokens)
-        lengths = load.input_tokens
+        decoding, lengths = Decoding.of(pool.profile.decode, load.context_tokens), load.input_tokens
+        alone = slowness * decoding.alone_s
         services = tuple(slowness * pool.profile.prefill.service_s(tokens) for tokens in lengths.values)
         prompts = Queue.of(services, lengths.shares, sla.ttft_s - 1.5 * alone, load)
-        decoding = Decoding.of(pool.profile.decode, load.context_tokens)
         product = sum(s * t * p for s, t, p in zip(services, lengths.values, lengths.shares, strict=True))
         moments, outputs = (lengths.mean, lengths.mean_square, product), load.output_tokens
         answers = tuple((math.sqrt(t), p) for t, p in zip(outputs.values, outputs.shares, strict=True))
@@ -496,14 +499,15 @@ class AggregatedModel(PoolModel):
         workers feel alike, and of the prompts that fell to this one. Nobody is slowed who meets no prompt at all, in
         its OSL · τ or left over from before: for short answers and few prompts that says more than the normal tail.
         """
-        busy, target = rate * self.prompts.mean_s / n, max(self.sla.itl_s, tuning.LEAST_SLACK * self.alone_s)
-        per_second = self.prompts.spread(rate) / n**2 + rate / n * self.prompts.mean_square
-        slack = ((1.0 - busy) * target - step_s) / math.sqrt(2.0 * per_second * target)  # of one token
-        met = (math.expm1(-rate / n * (root * root * step_s + self.prompts.mean_s)) for root, _ in self.answers)
-        return sum(
-            share * min(0.5 * math.erfc(slack * root), -some)
-            for (root, share), some in zip(self.answers, met, strict=True)
-        )
+        each, left_s, target = rate / n, self.prompts.mean_s, max(self.sla.itl_s, tuning.LEAST_SLACK * self.alone_s)
+        per_second = self.prompts.spread(rate) / n**2 + each * self.prompts.mean_square
+        slack = ((1.0 - each * left_s) * target - step_s) / math.sqrt(2.0 * per_second * target)  # of one token
+        unlucky = 0.0
+        for root, share in self.answers:
+            slowed = 0.5 * math.erfc(slack * root)
+            met = -math.expm1(-each * (root * root * step_s + left_s))
+            unlucky += share * (slowed if slowed < met else met)
+        return unlucky
 
     def _waiting(self, step_s: float) -> Queue:
         """Prompts waiting for chunks; each chunk also carries a decode step of ``step_s``."""
