@@ -80,7 +80,8 @@ class Blend(Gridded):
         least = min(self.losses)
         scale = self.SHARPNESS / self.total if self.total > 0 else 0.0
         raw = [math.exp(-min(60.0, scale * (loss - least))) for loss in self.losses]
-        return [w / sum(raw) for w in raw]
+        whole = sum(raw)
+        return [w / whole for w in raw]
 
     def _means(self, steps: int) -> list[float] | None:
         said = [member._means(steps) for member in self.members]
@@ -140,35 +141,35 @@ class Conformal(Gridded):
         if value is None:
             return
         self.learnt += 1
+        usual = self._usual()
         for h in range(1, min(self.HORIZONS, len(self.pending)) + 1):
             said = self.pending[-h]
             if said is not None:
-                self._score(h - 1, max(0.0, said[h - 1]), value)
+                self._score(h - 1, max(0.0, said[h - 1]), value, usual)
         self.recent.append(value)
         del self.recent[:-MEMORY]
 
-    def _score(self, h: int, said: float, value: float) -> None:
-        kept = self.residuals[h]
+    def _score(self, h: int, said: float, value: float, usual: float) -> None:
+        kept, scale = self.residuals[h], _scale(said, usual)
         if kept:
-            bound = said + self._scale(said) * _level(self._known(h, said), 0.9 + self.shift[h])
+            bound = said + scale * _level(self._known(h, said / scale), 0.9 + self.shift[h])
             self.shift[h] += self.GAIN * ((value > bound) - 0.1)
             self.shift[h] = min(0.08, max(-0.2, self.shift[h]))
-        kept.append((value - said) / self._scale(said))
+        kept.append((value - said) / scale)
         del kept[:-MEMORY]
 
     def path(self, steps: int) -> Sequence[Forecast] | None:
         """Forecasts with quantiles and scenarios for 1 … ``steps`` ahead."""
-        inner = self.inner.path(steps)
-        return None if inner is None else [self._spread(forecast) for forecast in inner]
+        inner, usual, highest = self.inner.path(steps), self._usual(), max(self.recent, default=0.0)
+        return None if inner is None else [self._spread(forecast, usual, highest) for forecast in inner]
 
-    def _spread(self, forecast: Forecast) -> Forecast:
+    def _spread(self, forecast: Forecast, usual: float, highest: float) -> Forecast:
         h = min(forecast.steps, self.HORIZONS) - 1
         if not self.residuals[h]:
             return forecast
-        known = self._known(h, forecast.mean)
-        widen = math.sqrt(forecast.steps / (h + 1))
-        mean, scale = forecast.mean, self._scale(forecast.mean) * widen
-        most = self.HEADROOM * max(mean, *self.recent)
+        mean, scale = forecast.mean, _scale(forecast.mean, usual)
+        known, most = self._known(h, mean / scale), self.HEADROOM * max(mean, highest)
+        scale *= math.sqrt(forecast.steps / (h + 1))
         quantiles, last = {}, 0.0
         for level in QUANTILES:
             shift = self.shift[h] * min(1.0, max(0.0, (level - 0.5) / 0.4))
@@ -177,15 +178,13 @@ class Conformal(Gridded):
         scenarios = (mean + scale * _level(known, (k + 0.5) / SCENARIOS) for k in range(SCENARIOS))
         return Forecast(forecast.steps, mean, quantiles, tuple(min(most, max(0.2 * mean, s)) for s in scenarios))
 
-    def _known(self, h: int, said: float) -> list[float]:
-        """Scaled residuals of horizon ``h`` in order, with those that are only feared."""
-        unit = said / self._scale(said)
-        return sorted([*self.residuals[h], *(unit * error for error in self.UNSEEN)])
+    def _known(self, h: int, unit: float) -> list[float]:
+        """Scaled residuals of horizon ``h`` in order, with the relative errors that are only feared times ``unit``."""
+        return sorted([*self.residuals[h], *[unit * error for error in self.UNSEEN]])
 
-    def _scale(self, said: float) -> float:
-        """√ of the forecast, or of the mean of the series; a floor, so that a forecast of nothing can be wrong."""
-        mean = sum(self.recent) / len(self.recent) if self.recent else 0.0
-        return math.sqrt(max(said, mean, 1e-3))
+    def _usual(self) -> float:
+        """The mean of the series of late; 0 before there is any."""
+        return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
     def _means(self, steps: int) -> list[float] | None:
         return self.inner._means(steps)
@@ -197,6 +196,11 @@ class Conformal(Gridded):
     def adopt(self, model: Mapping[str, Any]) -> None:
         """For the inner predictor."""
         self.inner.adopt(model)
+
+
+def _scale(said: float, usual: float) -> float:
+    """√ of the forecast, or of the mean of the series; a floor, so that a forecast of nothing can be wrong."""
+    return math.sqrt(max(said, usual, 1e-3))
 
 
 def _level(ordered: Sequence[float], level: float) -> float:
