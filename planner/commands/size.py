@@ -46,8 +46,8 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
     parts = slo.models(pools, sla, load, settings.correction)
     asked = slo.by_promise(sla, parts)
     if settings.law == "slo":
-        wanted, problems = slo.fewest(pools, sla, parts, load), _beyond(asked)
-        worth = lambda name, n: slo.missed_per_s(parts[name], load, float(n))  # noqa: E731
+        wanted, problems = slo.fewest(pools, sla, parts), _beyond(asked)
+        worth = lambda name, n: parts[name].missed_per_s(n)  # noqa: E731
     elif settings.law == "classic":
         wanted, problems, worth = _classic(settings, profile, pools), [], None
     else:

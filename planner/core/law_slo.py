@@ -167,7 +167,7 @@ def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel],
     """Average today's shadow price of each promise into what it has cost of late."""
     keep, weight, prices = 1.0 - policy.interval_s / policy.tuning.price_memory_s, load.mean_rate, dict(state.prices)
     for promise, own in slo.by_promise(policy.sla, parts).items():
-        now = slo.shadow_price(mix.leads(slo.those(policy.pools, own)), own, load, promise.measure.allowance)
+        now = slo.shadow_price(mix.leads(slo.those(policy.pools, own)), own, promise.measure.allowance)
         if now is not None:
             old = prices.get(promise.what, Price())
             prices[promise.what.value] = Price(keep * old.log_sum + weight * math.log(now), keep * old.weight + weight)
@@ -181,7 +181,7 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
         fleets = (_at_price(policy, state, seen, promise, own, load) for promise, own in asked.items())
         wanted = slo.most(policy.pools, fleets)
     else:
-        wanted = slo.fewest(policy.pools, policy.sla, parts, load)
+        wanted = slo.fewest(policy.pools, policy.sla, parts)
     beyond = [said for own in asked.values() for said in mix.unreachable(slo.those(policy.pools, own), own)]
     unreachable = tuple(beyond)
     return Proposal(
@@ -189,7 +189,7 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
         reason=Reason.INFEASIBLE if unreachable else reason,
         forecast=forecast,
         expect=lambda fleet: mix.expect(policy.pools, parts, load, fleet),
-        worth=lambda name, n: mix.missed_per_s(policy.pools, parts, load, {**wanted, name: n}, name),
+        worth=lambda name, n: mix.missed_per_s(policy.pools, parts, {**wanted, name: n}, name),
         unreachable=unreachable,
     )
 
@@ -205,7 +205,7 @@ def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: P
     cap = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) / len(mix.leads(pools))
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
     ready = {name: reading.ready for name, reading in seen.pools.items()}
-    return mix.at_price(pools, parts, load, promise.measure.share or 0.0, price, cap, held, ready)
+    return mix.at_price(pools, parts, price, cap, held, ready)
 
 
 def _forecast(path: Sequence[Forecast] | None, rates: tuple[float, ...], load: Load,

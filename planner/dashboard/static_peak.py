@@ -95,5 +95,5 @@ def _policy(about: About) -> Policy:
 def _sized(policy: Policy, peak: Window) -> Static:
     load = _load(peak)
     parts = slo.models(policy.pools, policy.sla, load, {})
-    wanted = slo.fewest(policy.pools, policy.sla, parts, load)
+    wanted = slo.fewest(policy.pools, policy.sla, parts)
     return Static(load.mean_rate, constrain(policy, wanted, [])[0])

@@ -55,7 +55,7 @@ def free(pool: Pool, **more: object) -> Pool:
 
 def wanted(pools, rate, held=None, ready=None, sla=SLA, **more):
     parts = slo.models(pools, sla, load(rate, **more), {})
-    return mix.at_price(pools, parts, load(rate, **more), sla.goal, PRICE, CAP, held or {}, ready or {})
+    return mix.at_price(pools, parts, PRICE, CAP, held or {}, ready or {})
 
 
 offers = st.lists(
@@ -97,9 +97,9 @@ def test_the_cover_is_the_cheapest_there_is(offers, needed):
 @given(st.floats(1.0, 3000.0))
 def test_one_pool_of_each_role_is_sized_as_ever(rate):
     parts = slo.models(SPLIT, SLA, load(rate), {})
-    fleet = slo.at_price(SPLIT, parts, load(rate), PRICE, CAP)
+    fleet = slo.at_price(SPLIT, parts, PRICE, CAP)
 
-    assert mix.at_price(SPLIT, parts, load(rate), SLA.goal, PRICE, CAP, {}, {}) == fleet
+    assert mix.at_price(SPLIT, parts, PRICE, CAP, {}, {}) == fleet
     assert mix.expect(SPLIT, parts, load(rate), fleet) == slo.expect(SPLIT, parts, load(rate), fleet)
 
 

@@ -88,10 +88,10 @@ def test_no_traffic_needs_nobody():
 def test_the_price_and_the_share_agree_at_the_shadow_price(demand, factor):
     """A dearer miss never buys fewer replicas."""
     parts = slo.models(SPLIT, SLA, demand, {})
-    price = slo.shadow_price(SPLIT, parts, demand, 0.01)
+    price = slo.shadow_price(SPLIT, parts, 0.01)
     assume(price is not None)  # misses that end within a fraction of a replica have no price
-    cheap = slo.at_price(SPLIT, parts, demand, price, 0.03)
-    dear = slo.at_price(SPLIT, parts, demand, price * max(1.0, factor), 0.03)
+    cheap = slo.at_price(SPLIT, parts, price, 0.03)
+    dear = slo.at_price(SPLIT, parts, price * max(1.0, factor), 0.03)
 
     assert never_fewer(dear, cheap)
 

@@ -145,7 +145,7 @@ def test_static_peak_is_what_size_asks_for_at_the_busiest_minute() -> None:
     assert busy.output_tokens is not None
     load = load_of((120.0,), lengths_of(busy.input_tokens), 1.0, lengths_of(busy.output_tokens))
     parts = slo.models(pools, ABOUT.sla, load, {})
-    expected = slo.within_share(pools, parts, load, 1.0 - ABOUT.sla.goal)
+    expected = slo.within_share(pools, parts, 1.0 - ABOUT.sla.goal)
     figures = figures_of(log)
 
     assert figures["static"]["rate"] == pytest.approx(120.0)

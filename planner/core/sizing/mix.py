@@ -46,8 +46,8 @@ def leads(pools: Sequence[Pool]) -> tuple[Pool, ...]:
     return tuple(group[0] for group in groups(pools))
 
 
-def at_price(pools: Sequence[Pool], parts: Parts, load: Load, goal: float, price: float, cap: float,
-             held: Mapping[str, int], ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
+def at_price(pools: Sequence[Pool], parts: Parts, price: float, cap: float, held: Mapping[str, int],
+             ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
     """Replicas as ``slo.at_price`` has them; of several pools of one role the cheapest mix.
 
     ``held`` is what was asked for: moving costs. Of it ``ready`` replicas serve, and those that another kind is to
@@ -56,9 +56,9 @@ def at_price(pools: Sequence[Pool], parts: Parts, load: Load, goal: float, price
     fleet: dict[str, int] = {}
     for group in groups(pools):
         if len(group) == 1:
-            fleet |= slo.at_price(group, parts, load, price, cap)
+            fleet |= slo.at_price(group, parts, price, cap)
         else:
-            fleet |= _cheapest(group, parts, load, goal, price, cap, held, ready)
+            fleet |= _cheapest(group, parts, price, cap, held, ready)
     return {pool.name: fleet[pool.name] for pool in pools}
 
 
@@ -78,11 +78,11 @@ def expect(pools: Sequence[Pool], parts: Parts, load: Load, fleet: Mapping[str, 
     return slo.expect(tuple(pool for pool in pools if pool.name in whole), parts, load, whole)
 
 
-def missed_per_s(pools: Sequence[Pool], parts: Parts, load: Load, fleet: Mapping[str, int], name: str) -> float:
+def missed_per_s(pools: Sequence[Pool], parts: Parts, fleet: Mapping[str, int], name: str) -> float:
     """Expected misses per second of the role of pool ``name`` with the whole ``fleet``."""
     group = next(group for group in groups(pools) if any(pool.name == name for pool in group))
     ((slow, n),) = equivalent(group, parts, fleet).items()
-    return slo.missed_per_s(parts[slow], load, max(n, 0.5))
+    return parts[slow].missed_per_s(max(n, 0.5))
 
 
 def unreachable(pools: Sequence[Pool], parts: Parts) -> tuple[str, ...]:
@@ -94,19 +94,19 @@ def unreachable(pools: Sequence[Pool], parts: Parts) -> tuple[str, ...]:
     return slo.unreachable(short)
 
 
-def _cheapest(group: tuple[Pool, ...], parts: Parts, load: Load, goal: float, price: float, cap: float,
-              held: Mapping[str, int], ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
+def _cheapest(group: tuple[Pool, ...], parts: Parts, price: float, cap: float, held: Mapping[str, int],
+              ready: Mapping[str, int]) -> dict[str, int]:  # fmt: skip
     """The cheapest mix of any of the pools that has the capacity it needs; if none has, the one that misses least."""
     best: tuple[float, float] | None = None  # (misses that no pool of the mix can mend, cost of fleet and moves)
     fleet: dict[str, int] = {}
     wanted = 0.0  # requests/s that it can take when it is busy all the time
-    for used in _subsets(group, parts, goal):
+    for used in _subsets(group, parts):
         slow, worth = _worth(used, parts)
-        needed = slo.at_price((slow,), parts, load, price, cap)[slow.name]
+        needed = slo.at_price((slow,), parts, price, cap)[slow.name]
         offers = [Offer.of(pool, worth[pool.name], held.get(pool.name, 0)) for pool in used]
         counts = cover(offers, needed)
         capacity = sum(n * offer.worth for n, offer in zip(counts, offers, strict=True))
-        short = 0.0 if capacity >= needed - COVERS else slo.missed_per_s(parts[slow.name], load, max(capacity, 0.5))
+        short = 0.0 if capacity >= needed - COVERS else parts[slow.name].missed_per_s(max(capacity, 0.5))
         rank = (short, sum(offer.cost(n) for n, offer in zip(counts, offers, strict=True)))
         if best is None or rank < best:
             best, fleet = rank, {pool.name: n for pool, n in zip(used, counts, strict=True)}
@@ -129,11 +129,11 @@ def _until_ready(group: Sequence[Pool], parts: Parts, fleet: Mapping[str, int], 
     return kept
 
 
-def _subsets(group: tuple[Pool, ...], parts: Parts, goal: float) -> Iterator[tuple[Pool, ...]]:
+def _subsets(group: tuple[Pool, ...], parts: Parts) -> Iterator[tuple[Pool, ...]]:
     """Which pools may serve together: all that must be there, and any of those that can keep the promise."""
     open_pools = [pool for pool in group if pool.max_replicas > 0] or list(group)
     least = min(parts[pool.name].hopeless for pool in open_pools)
-    late = least + LATE_BY_ITSELF * (1.0 - goal)
+    late = least + LATE_BY_ITSELF * parts[group[0].name].promise.measure.allowance
     fit = [pool for pool in open_pools if parts[pool.name].hopeless <= late or pool.min_replicas > 0]
     for size in range(1, len(fit) + 1):
         for used in combinations(fit, size):

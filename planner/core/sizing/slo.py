@@ -26,9 +26,6 @@ from planner.core.types import Expected
 MOST = 1_000_000
 """No pool is ever sized beyond this; an SLA out of reach ends here at the latest."""
 
-NEGLIGIBLE = 1e-6
-"""A share of misses below this is none: a thousandth of the miss budget of a 99.9 % goal."""
-
 PRECISION = 0.02
 """Of the fractional replicas at which a price is taken: it is averaged over hours anyway."""
 
@@ -63,10 +60,10 @@ def most(pools: Sequence[Pool], fleets: Iterable[Mapping[str, int]]) -> dict[str
     return wanted
 
 
-def fewest(pools: tuple[Pool, ...], sla: Sla, parts: Mapping[str, PoolModel], load: Load) -> dict[str, int]:
+def fewest(pools: tuple[Pool, ...], sla: Sla, parts: Mapping[str, PoolModel]) -> dict[str, int]:
     """Smallest replicas that keep every promise, what a promise allows split evenly over its pools."""
     asked = by_promise(sla, parts)
-    return most(pools, (within_share(those(pools, own), own, load, promise.measure.allowance)
+    return most(pools, (within_share(those(pools, own), own, promise.measure.allowance)
                         for promise, own in asked.items()))  # fmt: skip
 
 
@@ -75,77 +72,61 @@ def those(pools: Iterable[Pool], parts: Mapping[str, PoolModel]) -> tuple[Pool, 
     return tuple(pool for pool in pools if pool.name in parts)
 
 
-def within_share(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> dict[str, int]:
+def within_share(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], share: float) -> dict[str, int]:
     """Smallest replicas whose expected misses stay within ``share`` of requests, split evenly over the pools."""
     each = share / len(pools)
-    return {pool.name: smallest(parts[pool.name], load, each) for pool in pools}
+    return {pool.name: smallest(parts[pool.name], each) for pool in pools}
 
 
-def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, price: float,
-             cap: float) -> dict[str, int]:  # fmt: skip
+def at_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], price: float, cap: float) -> dict[str, int]:
     """Replicas while one more is worth it at ``price`` GPU-seconds (times what a GPU costs) per missed request.
 
     Never fewer than what keeps expected misses of each pool within ``cap``.
     """
     fleet = {}
     for pool in pools:
-        model = parts[pool.name]
-        n = smallest(model, load, cap)
-        missed, fewer = missed_per_s(model, load, float(n)), missed_per_s(model, load, float(n + 1))
-        while n < MOST and (missed - fewer) * price > pool.price:
-            n, missed, fewer = n + 1, fewer, missed_per_s(model, load, float(n + 2))
+        missed_per_s, n = parts[pool.name].missed_per_s, smallest(parts[pool.name], cap)
+        while n < MOST and (missed_per_s(n) - missed_per_s(n + 1)) * price > pool.price:
+            n += 1
         fleet[pool.name] = n
     return fleet
 
 
-def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, share: float) -> float | None:
+def shadow_price(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], share: float) -> float | None:
     """GPU-seconds, times what a GPU costs, that one more kept request would take where misses are just ``share``.
 
     Geometric mean over the pools; ``None`` without load, or where all misses end within a fraction of a
     replica. A derivative at a fractional number of replicas, so that rounding does not make it jump.
     """
-    if load.mean_rate <= tuning.LEAST_RATE:
-        return None
     logs = []
     for pool in pools:
         model = parts[pool.name]
-        n = _fractional(model, load, share / len(pools))
+        if model.load.mean_rate <= tuning.LEAST_RATE:
+            return None
+        n = _fractional(model, share / len(pools))
         step = max(0.02 * n, 1e-3)
-        saved = (missed_per_s(model, load, n - 0.5 * step) - missed_per_s(model, load, n + 0.5 * step)) / step
+        saved = (model.missed_per_s(n - 0.5 * step) - model.missed_per_s(n + 0.5 * step)) / step
         if saved > 0:
             logs.append(math.log(pool.price / saved))
     return math.exp(sum(logs) / len(logs)) if logs else None
 
 
-def smallest(model: PoolModel, load: Load, share: float) -> int:
+def smallest(model: PoolModel, share: float) -> int:
     """Smallest whole number of replicas with expected misses <= ``share`` of the requests (0 without load).
 
     Requests that no fleet can serve in time do not count against it: more replicas would not help them.
     """
-    if load.mean_rate <= tuning.LEAST_RATE:
+    rate = model.load.mean_rate
+    if rate <= tuning.LEAST_RATE:
         return 0
-    allowed = share * load.mean_rate
-    low, high = 0, max(1, math.ceil(model.busy(load.mean_rate)))
-    while missed_per_s(model, load, float(high)) > allowed and high < MOST:
+    allowed = share * rate
+    low, high = 0, max(1, math.ceil(model.busy(rate)))
+    while high < MOST and not model.keeps_within(high, allowed):
         low, high = high, min(MOST, high + max(1, high // 4))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if missed_per_s(model, load, float(middle)) > allowed else (low, middle)
+        low, high = (low, middle) if model.keeps_within(middle, allowed) else (middle, high)
     return high
-
-
-def missed_per_s(model: PoolModel, load: Load, n: float) -> float:
-    """Expected missed requests per second over the equally likely rates of the pool's work.
-
-    From the highest down: where it misses next to nothing, all lower rates miss even less.
-    """
-    missed, rates = 0.0, load.rates_of(model.pool.role)
-    for rate in sorted(rates, reverse=True):
-        share = model.miss(n, rate)
-        if share < NEGLIGIBLE:
-            break
-        missed += rate * share
-    return missed / len(rates)
 
 
 def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, float]) -> Expected:
@@ -153,10 +134,10 @@ def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, 
     rate = load.mean_rate
     if rate <= tuning.LEAST_RATE:
         return Expected(None, None, None)
-    missed = sum(missed_per_s(parts[pool.name], load, float(max(fleet[pool.name], 0.5))) for pool in pools) / rate
+    missed = sum(parts[pool.name].missed_per_s(max(fleet[pool.name], 0.5)) for pool in pools) / rate
     missed += max(parts[pool.name].hopeless for pool in pools)
-    ttft = [parts[p.name].ttft_s(float(fleet[p.name]), rate) for p in pools if p.role != "decode"]
-    itl = [parts[p.name].itl_s(float(fleet[p.name]), rate) for p in pools if p.role != "prefill"]
+    ttft = [parts[p.name].ttft_s(fleet[p.name], rate) for p in pools if p.role != "decode"]
+    itl = [parts[p.name].itl_s(fleet[p.name], rate) for p in pools if p.role != "prefill"]
     return Expected(
         ttft_s=max((t for t in ttft if t is not None), default=None),
         itl_s=max((t for t in itl if t is not None), default=None),
@@ -166,7 +147,7 @@ def expect(pools: tuple[Pool, ...], parts: Mapping[str, PoolModel], load: Load, 
 
 def within_reach(promise: Promise, parts: Mapping[str, PoolModel], load: Load, fleet: Mapping[str, int]) -> bool:
     """Whether the model expects ``fleet`` to keep a promise; ``parts`` are the models asked about it."""
-    taken = sum(missed_per_s(part, load, max(float(fleet[name]), 0.5)) for name, part in parts.items())
+    taken = sum(part.missed_per_s(max(fleet[name], 0.5)) for name, part in parts.items())
     hopeless = max((part.hopeless for part in parts.values()), default=0.0)
     return taken <= (promise.measure.allowance - hopeless + 1e-6) * load.mean_rate
 
@@ -186,19 +167,19 @@ def unreachable(parts: Mapping[str, PoolModel]) -> tuple[str, ...]:
 def size(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float] | None = None) -> Sizing:
     """The one-shot question: replicas for this load and this promise, before any limit."""
     parts = models(pools, sla, load, slowness or {})
-    fleet = fewest(pools, sla, parts, load)
+    fleet = fewest(pools, sla, parts)
     beyond = [said for own in by_promise(sla, parts).values() for said in unreachable(own)]
     return Sizing(fleet, expect(pools, parts, load, fleet), tuple(beyond))
 
 
-def _fractional(model: PoolModel, load: Load, share: float) -> float:
+def _fractional(model: PoolModel, share: float) -> float:
     """Replicas, fractional, where expected misses come down to ``share``."""
-    rate = load.mean_rate
+    rate = model.load.mean_rate
     allowed = share * rate
     low, high = 0.0, max(1.0, model.busy(rate))
-    while missed_per_s(model, load, high) > allowed and high < MOST:
+    while high < MOST and not model.keeps_within(high, allowed):
         low, high = high, 1.3 * high
     while high - low > PRECISION * high:
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if missed_per_s(model, load, middle) > allowed else (low, middle)
+        low, high = (low, middle) if model.keeps_within(middle, allowed) else (middle, high)
     return min(high, float(MOST))
