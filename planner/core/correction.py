@@ -32,6 +32,37 @@ class Evidence:
     last_running: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a pool's profiled times are multiplied by, and how sure that is: a scalar Kalman filter of a random walk.
+
+    The noise of the evidence is learnt from how much neighbouring intervals differ. Where evidence leans to one side
+    for longer than chance explains, the engine has changed: the doubt is what it was at the start.
+    """
+
+    slowness: float = 1.0
+    doubt: float = tuning.CORRECTION_DOUBT**2  # variance of ``slowness``
+    noise: float = tuning.CORRECTION_NOISE**2  # variance of one interval's ratio
+    last: float | None = None  # the last interval's ratio
+    lean: float = 0.0  # mean of late of ratio − slowness
+
+    def told(self, ratio: float, gain: float) -> Correction:
+        """After one more interval's ratio; ``gain`` is the share of what it says that is learnt."""
+        ratio = min(max(ratio, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
+        noise = self.noise
+        if self.last is not None:
+            noise += tuning.NOISE_GAIN * (0.5 * (ratio - self.last) ** 2 - noise)
+            noise = max(noise, tuning.CORRECTION_DRIFT**2)
+        doubt = self.doubt + tuning.CORRECTION_DRIFT**2
+        off = ratio - self.slowness
+        lean = self.lean + tuning.LEAN_GAIN * (off - self.lean)
+        chance = (doubt + noise) * tuning.LEAN_GAIN / (2.0 - tuning.LEAN_GAIN)
+        if lean * lean > tuning.LEAN_LIMIT**2 * chance:
+            doubt, lean = max(doubt, tuning.CORRECTION_DOUBT**2), 0.0
+        weight = doubt / (doubt + noise)
+        return Correction(self.slowness + gain * weight * off, (1.0 - weight) * doubt, noise, ratio, lean)
+
+
 def gather(pool: Pool, evidence: Evidence, reading: PoolReading, seconds: float, context: float | None) -> Evidence:
     """Add one window of ``seconds`` to the evidence."""
     running = reading.running
@@ -56,8 +87,8 @@ def gather(pool: Pool, evidence: Evidence, reading: PoolReading, seconds: float,
     )
 
 
-def corrected(policy: Policy, pool: Pool, before: float, evidence: Evidence, window: Window | None,
-              load: Load | None) -> float:  # fmt: skip
+def corrected(policy: Policy, pool: Pool, before: Correction, evidence: Evidence, window: Window | None,
+              load: Load | None) -> Correction:  # fmt: skip
     """The pool's correction after this interval: smoothed, bounded, unmoved without evidence."""
     if pool.role is Role.PREFILL:
         ratio = _prefill_ratio(policy, pool, evidence, window, load)
@@ -65,10 +96,7 @@ def corrected(policy: Policy, pool: Pool, before: float, evidence: Evidence, win
         ratio = _decode_ratio(evidence)
     else:
         ratio = _aggregated_ratio(pool, evidence, window, load)
-    if ratio is None:
-        return before
-    ratio = min(max(ratio, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
-    return before + policy.tuning.correction_gain * (ratio - before)
+    return before if ratio is None else before.told(ratio, policy.tuning.correction_gain)
 
 
 def _decode_ratio(evidence: Evidence) -> float | None:

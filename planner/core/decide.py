@@ -71,7 +71,7 @@ def _conclude(
         forecast=proposal.forecast,
         expected=proposal.expect(counted(policy, state.supply, seen, fleet)) if proposal.expect else None,
         feasible=not proposal.unreachable,
-        corrections=dict(state.corrections),
+        corrections=state.slowness,
         notes=(*proposal.unreachable, *proposal.notes, *told(policy, state.supply, seen)),
     )
     state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
@@ -94,9 +94,7 @@ def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason
     allowed, adjustments = constrain(policy, wanted, [])
     notes = (*seen.problems, *told(policy, state.supply, seen))
     fleet, more = _made_up(policy, state, seen, allowed) if between else (allowed, ())
-    decision = Decision(
-        seen.at, fleet, wanted, reason, (*adjustments, *more), corrections=state.corrections, notes=notes
-    )
+    decision = Decision(seen.at, fleet, wanted, reason, (*adjustments, *more), corrections=state.slowness, notes=notes)
     if between:
         state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
     return decision, state

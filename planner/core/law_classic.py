@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.core.correction import Correction
 from planner.core.histogram import mean_of
 from planner.core.memory import turn_page
 from planner.core.policy import Policy, Pool
@@ -28,7 +29,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
         return None, state
     state = _taught(policy, state, seen.at, window)
     corrections = _corrections(policy, state, seen, window)
-    state = replace(state, corrections=corrections)
+    state = replace(state, corrections={name: Correction(factor) for name, factor in corrections.items()})
     ahead = {name: predictor.predict(1) for name, predictor in state.predictors.items()}
     requests, isl, osl = (ahead.get(name) for name in ("requests", "isl", "osl"))
     if requests is None or isl is None or osl is None:
@@ -86,7 +87,7 @@ def _corrections(policy: Policy, state: PlannerState, seen: Observation, window:
     osl = mean_of(window.output_tokens)
     ready = seen.pools[decode.name].ready
     if ttft is None or itl is None or duration is None or isl is None or osl is None or not window.started or not ready:
-        return dict(state.corrections)
+        return state.slowness
     found = classic.corrections(
         decode.profile,
         observed_ttft_s=ttft,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from planner.core.attainment import urgency
-from planner.core.correction import Evidence, corrected
+from planner.core.correction import Correction, Evidence, corrected
 from planner.core.load import Lengths, Load, fixed_length, lengths_of, load_of
 from planner.core.memory import Mix, dispersion, recent_rate, turn_page
 from planner.core.policy import Policy, Promise, What
@@ -25,6 +25,7 @@ from predictors.api import Forecast, Predictor
 def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Proposal | None, PlannerState]:
     """The full decision: demand over the horizon, corrected profile, replicas at today's price of a miss."""
     rate = _offered(policy, state)
+    state = replace(state, answering=_answering(policy, state, rate))
     predictors = _taught(policy, state, seen.at, rate)
     state = _learnt(policy, state, predictors, rate)
     if rate is None:
@@ -39,13 +40,13 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     if load is None:
         return None, state
     load = _with_drift(policy, predictors, load, steps)
-    parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     state = _priced(policy, state, parts, load)
     forecast = _forecast(path, rates, load, horizon_s)
     extra = _backlog_rate(policy, state, seen, load, parts, rate)
     if extra > 0:
         load = load.plus(extra)
-        parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+        parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     return _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED), replace(state, load=load)
 
 
@@ -64,9 +65,9 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     sure = max(0.0, now - doubt)
     if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
         return None
-    parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     sudden = load.at(sure + _backlog_rate(policy, state, seen, load, parts, sure))
-    parts = slo.models(policy.pools, policy.sla, sudden, state.corrections)
+    parts = slo.models(policy.pools, policy.sla, sudden, state.slowness)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
     return replace(urgent, wanted=wanted) if wanted != asked else None
@@ -98,21 +99,39 @@ def _offered(policy: Policy, state: PlannerState) -> float | None:
 def _taught(policy: Policy, state: PlannerState, at: float, rate: float | None) -> dict[str, Predictor]:
     """Predictors of requests, and of prompt and answer tokens, per second: all three with this interval's value."""
     predictors = {}
-    for name, value in (("rate", rate), *_tokens_per_s(state.memory.gathered, rate).items()):
+    prompts, answers = _tokens_per_s(state.memory.gathered, rate)
+    answers = None if answers is None else state.answering
+    for name, value in (("rate", rate), ("prompt tokens", prompts), ("answer tokens", answers)):
         old = state.predictors.get(name)
         predictors[name] = registry.make(policy.predictor, policy.interval_s) if old is None else old.copy()
         predictors[name].update(policy.slot_s(at), value)
     return predictors
 
 
-def _tokens_per_s(window: Window | None, rate: float | None) -> dict[str, float | None]:
+def _tokens_per_s(window: Window | None, rate: float | None) -> tuple[float | None, float | None]:
     """Offered prompt tokens (prefix hits taken off) and answer tokens per second; ``None`` where no length was seen."""
-    prompts, answers = (window.input_tokens, window.output_tokens) if window is not None else (None, None)
+    if window is None or rate is None:
+        return None, None
+    prompts, answers = window.input_tokens, window.output_tokens
     isl, osl = (each.mean if each is not None else None for each in (prompts, answers))
-    if isl is not None and window is not None and prompts is not None and window.cached_tokens is not None:
+    if isl is not None and prompts is not None and window.cached_tokens is not None:
         isl *= 1.0 - min(1.0, window.cached_tokens / max(prompts.total, 1.0))
-    return {name: None if rate is None or each is None else rate * each for name, each in
-            (("prompt tokens", isl), ("answer tokens", osl))}  # fmt: skip
+    return None if isl is None else rate * isl, None if osl is None else rate * osl
+
+
+def _answering(policy: Policy, state: PlannerState, rate: float | None) -> float | None:
+    """Answer tokens per second over as long as an answer takes, which is what decode feels.
+
+    Where all steps keep the ITL target an answer is over within W = OSL × ITL, and throughput grows with the
+    sequences in flight less than in proportion: dN/dt = λ − X(N)/OSL ≤ λ − N/W up to the N that the target allows.
+    So what a replica holds is at most what arrives, exponentially smoothed with time constant W.
+    """
+    window, old = state.memory.gathered, state.answering
+    _, offered = _tokens_per_s(window, rate)
+    if offered is None or window is None or old is None or not rate:
+        return old if offered is None else offered
+    lasts_s = policy.tuning.lasting * offered / rate * policy.sla.itl_s
+    return offered + (old - offered) * math.exp(-window.seconds / lasts_s) if lasts_s > 0 else offered
 
 
 def _with_drift(policy: Policy, predictors: Mapping[str, Predictor], load: Load, steps: int) -> Load:
@@ -135,7 +154,7 @@ def _learnt(policy: Policy, state: PlannerState, predictors: Mapping[str, Predic
         pool.name: corrected(
             policy,
             pool,
-            state.corrections.get(pool.name, 1.0),
+            state.corrections.get(pool.name, Correction()),
             state.evidence.get(pool.name, Evidence()),
             window,
             measured,

@@ -119,7 +119,7 @@ class SharedPlanner:
         moved = [Adjustment(p, Reason.SHARED_BUDGET, before[p], n) for p, n in given.items() if n != before[p]]
         state, policy, expected = planner.state, planner.policy, decision.expected
         if expected is not None and state.load is not None:
-            parts = slo.models(policy.pools, policy.sla, state.load, state.corrections)
+            parts = slo.models(policy.pools, policy.sla, state.load, state.slowness)
             expected = mix.expect(policy.pools, parts, state.load, given)
         return replace(decision, replicas=given, adjustments=(*decision.adjustments, *moved), expected=expected)
 
@@ -135,7 +135,7 @@ def kept_by(policy: Policy, state: PlannerState, wish: Fleet) -> Callable[[Fleet
         return lambda fleet: now * min((fleet[pool] / n for pool, n in wish.items() if n > 0), default=1.0)
     load = state.load
     fresh = min(1.0, now / load.mean_rate)
-    parts = slo.models(policy.pools, policy.sla, load, state.corrections)
+    parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     return _Kept(policy.pools, parts, load, fresh)
 
 

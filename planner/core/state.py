@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from planner.core.correction import Evidence
+from planner.core.correction import Correction, Evidence
 from planner.core.load import Load
 from planner.core.memory import Memory
 from planner.core.supply import Supply
@@ -34,11 +34,17 @@ class PlannerState:
     asked: Mapping[str, int] | None = None  # allowed by the last decision
     memory: Memory = field(default_factory=Memory)
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
-    corrections: Mapping[str, float] = field(default_factory=dict)
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
     supply: Mapping[str, Supply] = field(default_factory=dict)  # by pool: how replicas come
     made_up: Mapping[str, int] = field(default_factory=dict)  # part of what was asked: in place of overdue replicas
     predictors: Mapping[str, Predictor] = field(default_factory=dict)  # by series; never changed in place
     budgets: Mapping[str, float] = field(default_factory=dict)  # by promise: what was let down beyond its allowance
     prices: Mapping[str, Price] = field(default_factory=dict)  # by promise
+    answering: float | None = None  # answer tokens per second offered, over as long as an answer takes
     load: Load | None = None  # what the last full decision was made for
     recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)
+
+    @property
+    def slowness(self) -> dict[str, float]:
+        """What each pool's profiled times are multiplied by; pools of which nothing was learnt are left out."""
+        return {name: correction.slowness for name, correction in self.corrections.items()}

@@ -28,6 +28,8 @@ class Tuning:
     """The forecast's own spread of rates, as it was calibrated. 0: a point forecast."""
     drift: bool = True
     """Prompt and answer tokens are foreseen apart from requests: recorded prompts drift by 20 % in three minutes."""
+    lasting: float = 1.0
+    """Answers are foreseen over as long as they take, OSL × ITL target, times this. 0: minute by minute."""
     prior_spread: float = 0.15
     """Relative forecast error until residuals have been collected; public traces have 5 to 30 %, three minutes on."""
 
@@ -48,8 +50,8 @@ class Tuning:
     """Aim this share of the miss budget above the goal: what is measured through buckets is not exact."""
 
     # --- how wrong the profile may be
-    correction_gain: float = 0.15
-    """Weight of one interval's evidence: half of a wrong profile is unlearnt in about four minutes. 0: never."""
+    correction_gain: float = 1.0
+    """Share of what an interval's evidence of speed is worth, by its own scatter, that is learnt. 0: never."""
 
     # --- how fast to move
     fast_doubt: float = 3.0
@@ -94,5 +96,16 @@ LEAST_SLACK = 1.5
 # --- what counts as evidence of speed
 CORRECTION_LOW, CORRECTION_HIGH = 0.4, 2.5
 """A profile further off than this is the wrong profile; the planner says so instead of following."""
+CORRECTION_DOUBT = 0.2
+"""Profiles are off by so much (standard deviation) before anything was seen."""
+CORRECTION_NOISE = 0.2
+"""One interval's evidence is taken to be off by so much until its scatter is known: 12 looks at a queue are few."""
+CORRECTION_DRIFT = 0.01
+"""An engine's speed may change by so much from one interval to the next: contexts, batches, neighbours."""
+NOISE_GAIN = 0.1
+"""The scatter of the evidence is learnt over about ten intervals."""
+LEAN_GAIN, LEAN_LIMIT = 0.2, 3.0
+"""Evidence that leans to one side by more than three standard deviations of its mean over about five intervals, by
+chance about once a day, means that the engine has changed."""
 EVIDENCE_TOKENS = 2000.0
 """Fewer output tokens (or prompt tokens × 10) in an interval say nothing about an engine's speed."""

@@ -14,6 +14,7 @@ from planner.core.decide import decide
 from planner.core.planner import Planner
 from planner.core.saving import restored, saved
 from planner.core.state import PlannerState
+from planner.core.tuning import Tuning
 from planner.core.types import Observation, PoolReading, Reason
 from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, policy, seen
 
@@ -117,7 +118,7 @@ def test_queueing_is_not_mistaken_for_a_slow_engine():
         pools = {**step.pools, "prefill": PoolReading(requested=2, ready=2, running=2.0, waiting=100.0)}
         planner.step(replace(step, pools=pools))
 
-    assert planner.state.corrections["prefill"] == pytest.approx(1.0, abs=0.1)
+    assert planner.state.slowness["prefill"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_slow_engine_is_learnt_from_how_long_it_is_busy():
@@ -128,7 +129,27 @@ def test_a_slow_engine_is_learnt_from_how_long_it_is_busy():
         pools = {**step.pools, "prefill": PoolReading(requested=4, ready=4, running=3.0, waiting=0.0)}
         planner.step(replace(step, pools=pools))
 
-    assert planner.state.corrections["prefill"] == pytest.approx(1.5, abs=0.15)
+    assert planner.state.slowness["prefill"] == pytest.approx(1.5, abs=0.15)
+
+
+def test_long_answers_are_foreseen_over_as_long_as_they_take():
+    """Minutes scatter by half. Answers of 4,000 tokens × 25 ms last 100 s: decode feels the mean of more than one."""
+    rates = [rate for minute in range(90) for rate in [20.0 if minute % 2 else 10.0] * 12]
+    lasting, by_minute = (Planner(policy(tuning=Tuning(lasting=part), stabilization_s=0.0)) for part in (1.0, 0.0))
+    long, short = (fed(planner, rates, osl=4000.0)[-240:] for planner in (lasting, by_minute))
+
+    most = [max(d.replicas["decode"] for d in decisions) for decisions in (long, short)]
+    assert most[0] < most[1]
+    # e^(-60/100) = 0.55 of a minute's difference stays: by hand 13.5 requests/s after a quiet minute, 16.5 after others
+    assert lasting.state.answering == pytest.approx(4000.0 * 13.5, rel=0.05)
+
+
+def test_short_answers_are_foreseen_minute_by_minute():
+    """Answers of 100 tokens × 25 ms last 2.5 s: whatever a minute brings is felt in that minute."""
+    planner = Planner(policy())
+    fed(planner, [20.0] * 60 + [60.0] * 13, osl=100.0)
+
+    assert planner.state.answering == pytest.approx(100.0 * 60.0, rel=0.05)
 
 
 ticks = st.lists(st.one_of(st.none(), st.floats(0.0, 3000.0)), min_size=1, max_size=40)

@@ -1,0 +1,64 @@
+"""How a pool's correction is learnt: by the scatter of the evidence, anew when the engine changes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.core import tuning
+from planner.core.correction import Correction
+
+
+def told(ratios: list[float], start: Correction | None = None) -> list[Correction]:
+    """The correction after each interval's ratio."""
+    corrections = [start or Correction()]
+    for ratio in ratios:
+        corrections.append(corrections[-1].told(ratio, gain=1.0))
+    return corrections[1:]
+
+
+def noisy(truth: float, spread: float, intervals: int, seed: int = 1) -> list[float]:
+    """Ratios around ``truth``."""
+    draw = random.Random(seed)
+    return [truth * draw.gauss(1.0, spread) for _ in range(intervals)]
+
+
+def test_the_first_interval_counts_by_what_is_known_of_profiles_and_of_evidence() -> None:
+    """By hand: doubt 0.2² + 0.01² against noise 0.2² gives a weight of 0.0401 / 0.0801."""
+    after = Correction().told(1.3, gain=1.0)
+    assert after.slowness == pytest.approx(1.0 + 0.3 * 0.0401 / 0.0801)
+    assert after.doubt == pytest.approx(0.0401 * 0.04 / 0.0801)
+
+
+def test_steady_evidence_is_believed_quickly_and_scattered_evidence_is_averaged() -> None:
+    steady = told(noisy(1.3, 0.01, 120))
+    assert all(c.slowness == pytest.approx(1.3, abs=0.08) for c in steady[4:])
+    assert all(c.slowness == pytest.approx(1.3, abs=0.03) for c in steady[20:])
+    scattered = told(noisy(1.3, 0.2, 240))
+    late = [c.slowness for c in scattered[60:]]
+    assert max(late) - min(late) < 0.2  # single intervals differ by three times as much
+    assert sum(late) / len(late) == pytest.approx(1.3, abs=0.05)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.2])
+@pytest.mark.parametrize("change", [0.7, 1.3])
+def test_an_engine_that_changes_is_followed_within_minutes(spread: float, change: float) -> None:
+    """Hours of evidence do not hold the correction back, however much it scatters."""
+    for seed in range(5):
+        before = told(noisy(1.0, spread, 300, seed))[-1]
+        after = told(noisy(change, spread, 20, seed + 100), before)
+        assert (after[-1].slowness - 1.0) / (change - 1.0) > 0.5
+
+
+@given(st.lists(st.floats(0.0, 100.0), max_size=80), st.floats(0.0, 1.0))
+def test_no_evidence_moves_it_out_of_bounds(ratios: list[float], gain: float) -> None:
+    correction = Correction()
+    for ratio in ratios:
+        correction = correction.told(ratio, gain)
+        assert tuning.CORRECTION_LOW <= correction.slowness <= tuning.CORRECTION_HIGH
+        assert correction.doubt > 0
+        assert correction.noise > 0
+    assert gain > 0 or correction.slowness == 1.0
