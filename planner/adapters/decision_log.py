@@ -106,17 +106,6 @@ def read(path: Path) -> Iterator[LoggedStep]:
             yield parse(line, number, path)[1]
 
 
-def read_about(path: Path) -> About | None:
-    """What the log is of, from its first line; ``None`` when it does not say, or is still empty.
-
-    Raises:
-        DecisionLogError: it is no decision log, or its first line is broken.
-    """
-    with _opened(path, "rt") as lines:
-        first = next(lines, None)
-    return None if first is None else parse(first, 1, path)[0]
-
-
 def parse(line: str, number: int, path: Path) -> tuple[About | None, LoggedStep]:
     """One line of the log at ``path``; what it is of comes with the first, and after every restart.
 

@@ -11,8 +11,6 @@ import joblib
 
 from planner.arena.store import MISSING, Store
 
-BACKENDS = ("loky", "dask", "ray")
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:

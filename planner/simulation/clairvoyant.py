@@ -79,13 +79,8 @@ def windows_of(world: World) -> int:
     return math.ceil(world.traffic.duration_s / WINDOW_S)
 
 
-def tables(world: World) -> Tables:
-    """Run every window with every number of replicas that matters, here and now."""
-    return tables_of(world, 0, windows_of(world))
-
-
 def tables_of(world: World, first: int, last: int) -> Tables:
-    """Tables of the windows ``first`` … ``last - 1``: a piece of the whole."""
+    """Every window ``first`` … ``last - 1`` run with every number of replicas that matters: a piece of the whole."""
     big = {pool: enough(world, pool) for pool in world.pools}
     missed: dict[str, list[Table]] = {pool: [] for pool in world.pools}
     requests = []
@@ -324,18 +319,6 @@ def best(attainment: float, points: Iterable[Point]) -> Point:
         points,
         key=lambda p: (max(0.0, attainment - p.kept) if p.kept < attainment - CLOSE else 0.0, p.summary.gpu_hours),
     )
-
-
-def bound(world: World, attainment: float, known: Tables | None = None) -> Point:
-    """The cheapest clairvoyant run that keeps ``attainment`` of the requests, within 0.05 points."""
-    ideal = Bound(world, known or tables(world))
-    points: list[Point] = []
-    for widening in widenings_of(world):
-        mine: list[Point] = []
-        while (asked := next_asked(attainment, mine, [p.asked for p in mine])) is not None:
-            mine.append(ideal.point(asked, widening))
-        points += mine
-    return best(attainment, points)
 
 
 def broken(summary: Summary, ideal: Point) -> str:

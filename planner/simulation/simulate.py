@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from planner import loop
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation
@@ -119,10 +117,3 @@ def simulate(
     if progress is not None:
         progress(1.0)
     return run
-
-
-def kept(world: World, run: Run) -> tuple[float, float, float]:
-    """Shares of all arrivals that kept TTFT, ITL, and both."""
-    with np.errstate(invalid="ignore"):
-        ttft, itl = run.ttft_s <= world.promise.ttft_s, run.itl_s <= world.promise.itl_s
-    return float(ttft.mean()), float(itl.mean()), float((ttft & itl).mean())

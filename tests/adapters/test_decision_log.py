@@ -15,7 +15,6 @@ from planner.adapters.decision_log import (
     DecisionLogError,
     LoggedStep,
     read,
-    read_about,
 )
 from planner.core.histogram import Histogram
 from planner.core.policy import Sla
@@ -30,6 +29,7 @@ from planner.core.types import (
     Role,
     Window,
 )
+from planner.replay.recording import load
 
 INF = float("inf")
 SEEN = Observation(
@@ -107,7 +107,7 @@ def test_a_log_says_what_it_is_of_and_its_steps_read_as_before(tmp_path: Path) -
         for step in STEPS:
             log.record(step.seen, step.decision, step.error)
 
-    assert read_about(path) == ABOUT
+    assert load(path).about() == ABOUT
     assert list(read(path)) == STEPS
 
 
@@ -116,7 +116,7 @@ def test_a_log_without_about_is_read_and_says_nothing_of_itself(tmp_path: Path) 
     with DecisionLog(path) as log:
         log.record(SEEN, DECISION)
 
-    assert read_about(path) is None
+    assert load(path).about() is None
 
 
 def test_a_step_is_in_the_file_as_soon_as_it_is_recorded(tmp_path: Path) -> None:
@@ -145,4 +145,4 @@ def test_a_promise_that_makes_no_sense_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"goal":0.95', '"goal":95'))
 
     with pytest.raises(DecisionLogError, match=r"log\.jsonl:1: about: goal \(95\.0\) must be a share"):
-        read_about(path)
+        load(path)

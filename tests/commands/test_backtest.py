@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner import config
-from planner.adapters.decision_log import read, read_about
+from planner.adapters.decision_log import read
 from planner.cli import main
 from planner.commands.backtest import period
 from planner.config.backtest import BacktestSettings
+from planner.replay import recording
 from tests.replay.remembered import Day, remembered
 
 BASE = "profile: h200-llama31-8b-fp8-tp1\nsla: {ttft: 500ms, itl: 25ms}\ntick: 15s\n"
@@ -115,7 +116,7 @@ def test_a_part_of_the_past_under_another_law_with_every_output(day: Day, tmp_pa
     file = configuration(tmp_path, day.url)
     part = ("--from", str(day.start + 3600), "--to", str(day.start + 7200))
     done = backtest(file, *part, "--law", "classic", "--ttft", "400ms", *files)
-    answer, about = json.loads((tmp_path / "b.json").read_text()), read_about(tmp_path / "d.jsonl")
+    answer, about = json.loads((tmp_path / "b.json").read_text()), recording.load(tmp_path / "d.jsonl").about()
     assert about is not None
 
     assert done.exit_code == 0

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner import config
-from planner.adapters.decision_log import DecisionLog, read, read_about
+from planner.adapters.decision_log import DecisionLog, read
 from planner.cli import main
 from planner.core.types import Decision, Observation
 from planner.live.service import Parts, service_of
 from planner.ports import SourceError, TargetError
+from planner.replay import recording
 from tests.replay.logs import simulate
 
 
@@ -104,7 +105,7 @@ def test_another_configuration_decides(log: Path, tmp_path: Path) -> None:
 def test_what_is_decided_now_can_be_kept_as_a_log(log: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.jsonl"
     found = answer(log, "--ttft", "250ms", "--decisions", new)
-    about = read_about(new)
+    about = recording.load(new).about()
 
     assert about is not None
     assert about.sla.ttft_s == 0.25

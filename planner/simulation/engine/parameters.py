@@ -17,13 +17,11 @@ ROLES = ("prefill", "decode", "aggregated")
 
 @dataclass(frozen=True, slots=True)
 class StepFit:
-    """Step time a + b · sequences + c · kv_tokens, in seconds, and how far the points are from it."""
+    """Step time a + b · sequences + c · kv_tokens, in seconds."""
 
     base_s: float
     per_sequence_s: float
     per_kv_token_s: float
-    mean_relative_error: float = 0.0
-    max_relative_error: float = 0.0
 
 
 def fit_step_time(
@@ -42,8 +40,7 @@ def fit_step_time(
     scale = np.abs(rows).max(axis=0)
     found, _ = nnls(rows / scale, np.ones_like(itl))
     a, b, c = (float(x) for x in found / scale)
-    errors = np.abs(rows @ (found / scale) - 1.0)
-    return StepFit(a, b, c, float(errors.mean()), float(errors.max()))
+    return StepFit(a, b, c)
 
 
 @dataclass(frozen=True, slots=True)
