@@ -12,9 +12,9 @@ from planner.simulation.peers.dynamo import Count, LoadLoop, Pass, Thresholds, W
 from planner.simulation.peers.dynamo_budget import Budget
 from planner.simulation.peers.dynamo_engine import Limits
 from planner.simulation.peers.dynamo_forecast import FORECASTERS, Shape
-from planner.simulation.peers.dynamo_original import Original, OriginalError, config
 from planner.simulation.peers.dynamo_sla import law_of
 from tests.simulation.peers import rigs
+from tests.simulation.peers.original import Original, OriginalError, config
 
 CACHE, CONTEXT, BATCH = 100_000, 8192, 8192
 SIDES = {Role.PREFILL: "prefill", Role.DECODE: "decode", Role.AGGREGATED: "decode"}

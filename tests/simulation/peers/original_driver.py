@@ -1,6 +1,6 @@
 """Runs NVIDIA Dynamo's own planner core, without Kubernetes: one JSON request a line in, one decision a line out.
 
-Started by ``planner.simulation.peers.dynamo_original`` with the Python of the local stack; it imports nothing of
+Started by ``original`` beside it with the Python of the local stack; it imports nothing of
 ours. Libraries that only the planner needs (scikit-learn, prophet, …) are looked up in the folders given as
 arguments, after the stack's own. AISimulate's estimator is used where it is installed; where it is not, a least
 squares fit stands in for that part alone, and the answer to ``start`` says so.

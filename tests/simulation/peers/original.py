@@ -2,27 +2,25 @@
 
 Its load predictors and its regression need libraries that the stack does without; they are taken from the
 environment this runs in. AISimulate, its estimator, is not on the lock (111 MB, a development version): where it is
-installed into the stack it is used, else a fit of the same form takes its place (``estimator`` tells which).
+installed into the stack it is used, else a fit of the same form takes its place.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from planner import resources
-from planner.core.types import Decision, Observation, Role
-from planner.ports import Decider
-from planner.simulation.peers.api import Peer, Site
-from planner.simulation.peers.dynamo import LOAD_S, Count, Pass, Passes, counted, decided, ordered, passes
+from planner.core.types import Role
+from planner.simulation.peers.api import Site
+from planner.simulation.peers.dynamo import Count, Pass, Passes, ordered
 
 Reply = dict[str, Any]
 _SIDES = {Role.PREFILL: "prefill", Role.DECODE: "decode", Role.AGGREGATED: "decode"}
@@ -71,10 +69,8 @@ class Original:
         OriginalError: it is not installed, or cannot be run.
     """
 
-    estimator = ""  # "aisimulate" or "stand-in", known once a planner is started
-
     def __init__(self) -> None:
-        driver = resources.path("local", "dynamo_planner.py")
+        driver = Path(__file__).with_name("original_driver.py")
         self._process = subprocess.Popen(
             [str(python()), str(driver), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")],
             stdin=subprocess.PIPE,
@@ -86,7 +82,7 @@ class Original:
 
     def start(self, settings: Mapping[str, object], capabilities: Mapping[str, Mapping[str, object]]) -> None:
         """Begin anew with a planner that knows nothing."""
-        self.estimator = str(self._ask({"start": settings, "capabilities": capabilities})["estimator"])
+        self._ask({"start": settings, "capabilities": capabilities})
 
     def learn(self, **benchmarks: Sequence[Pass]) -> None:
         """Teach it passes that were measured before; by ``prefill``, ``decode``, ``aggregated``."""
@@ -140,48 +136,3 @@ class Original:
 
 def _figures(one: Pass) -> list[float]:
     return [*astuple(one.scheduled), *astuple(one.queued), one.seconds]
-
-
-@dataclass(slots=True)
-class OriginalThresholds:
-    """The original in the loop, by thresholds."""
-
-    site: Site
-    original: Original
-    started_s: float = field(default=math.nan)
-
-    def step(self, seen: Observation) -> Decision:
-        """Hand the engines over and take what it says."""
-        if math.isnan(self.started_s):
-            self.started_s = seen.at - LOAD_S
-        pools = ordered(self.site)
-        engines = {p.role: passes(seen.pools[p.name], p.role, p.profile.max_kv_tokens, {}, math.inf) for p in pools}
-        said = self.original.tick(
-            seen.at - self.started_s, engines, {p.role: counted(seen.pools[p.name]) for p in pools}
-        )
-        found = {p.role: said[_SIDES[p.role]] for p in pools if said[_SIDES[p.role]] is not None}
-        return decided(self.site, seen, found or None, blind=not any(engines.values()))
-
-
-def _make(site: Site, knobs: Mapping[str, float]) -> Decider:
-    able = {
-        _SIDES[p.role]: {
-            "num_gpu": p.gpus,
-            "context_length": int(knobs["context_tokens"]),
-            "max_kv_tokens": int(p.profile.max_kv_tokens),
-        }
-        for p in ordered(site)
-    }
-    original = Original()
-    original.start(config(site, optimization_target="throughput"), able)
-    return OriginalThresholds(site, original)
-
-
-ORIGINAL = Peer(
-    name="dynamo-original",
-    source="NVIDIA Dynamo ai-dynamo 1.6.1 itself, optimization_target: throughput",
-    tick_s=LOAD_S,
-    make=_make,
-    defaults={"context_tokens": 131_072.0},
-)
-"""Not among ``PEERS``: it needs the local stack. Making it where that is missing raises ``OriginalError``."""
