@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -25,6 +25,9 @@ from planner.core.types import Role
 
 GRID = 32
 """Points of the throughput table of a replica: 3 % apart for a hundred sequences, enough for a headroom of 10 %."""
+
+MOST_STEPS, MEAN_STEPS = 1.5, 0.5
+"""Decode steps to wait for until a prompt's first chunk starts: at most, on average."""
 
 NEGLIGIBLE = 1e-6
 """A share of misses below this is none: a thousandth of the miss budget of a 99.9 % goal."""
@@ -128,85 +131,96 @@ def used_up(mean_s: float, best_s: float, target_s: float, least: float) -> floa
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Work that waits for n servers: each job takes ``services_s`` with ``shares``.
+    """Work that waits for n servers: each job takes its own time, and that of the decode steps that carry it, if any.
 
     Wait tail: the work in the system drains at n seconds per second and has variance rate
     rate · E[s²]-like · (dispersion + c²), so P(W > b) ≈ exp(−2 (n − A) n b / (rate s̄² (I + c²)))
     with A = rate · s̄ (Kingman's heavy-traffic exponential; Kingman 1962, Whitt's GI/G/n form).
     """
 
-    services_s: tuple[float, ...]
-    shares: tuple[float, ...]
-    allowed_s: float  # wait + service
+    jobs: tuple[tuple[float, float, float], ...]  # (seconds, steps, share)
+    allowed_s: float  # wait + service, and as many steps as pass until a job may start
     load: Load
-    mean_s: float  # of the services
-    mean_square: float  # of the services, s²
+    mean_s: float  # of the seconds, without steps
+    mean_square: float  # of the seconds, s²
+    steps: tuple[float, float, float]  # their mean, mean square, and mean product with the seconds
 
     # A job whose service leaves (almost) no time to wait is sized as if it left ``LEAST_WAIT`` of that
     # service: nobody can be faster than alone, and the answer stays monotone in the target.
 
     @classmethod
-    def of(cls, services_s: tuple[float, ...], shares: tuple[float, ...], allowed_s: float, load: Load) -> Queue:
-        """The queue with its moments."""
-        weighted = [s * p for s, p in zip(services_s, shares, strict=True)]
-        square = sum(w * s for w, s in zip(weighted, services_s, strict=True))
-        return cls(services_s, shares, allowed_s, load, sum(weighted), square)
+    def of(cls, services_s: Sequence[float], steps: Sequence[float], allowed_s: float, load: Load) -> Queue:
+        """The queue of the load's prompts, with its moments."""
+        jobs = tuple(zip(services_s, steps, load.input_tokens.shares, strict=True))
+        moments = (
+            sum(k * p for _, k, p in jobs),
+            sum(k * k * p for _, k, p in jobs),
+            sum(s * k * p for s, k, p in jobs),
+        )
+        return cls(jobs, allowed_s, load, sum(s * p for s, _, p in jobs), sum(s * p * s for s, _, p in jobs), moments)
 
-    @property
-    def hopeless(self) -> float:
+    def hopeless(self, step_s: float = 0.0) -> float:
         """Share of jobs whose service alone outlasts what is allowed."""
-        return sum(p for s, p in zip(self.services_s, self.shares, strict=True) if s > self.allowed_s)
+        allowed_s = self.allowed_s - MOST_STEPS * step_s
+        return sum(p for s, k, p in self.jobs if s + step_s * k > allowed_s)
 
-    def within(self, share: float) -> float:
+    def within(self, share: float, step_s: float = 0.0) -> float:
         """Service time in seconds that ``share`` of the jobs do not exceed."""
-        reached = 0.0
-        for service, part in sorted(zip(self.services_s, self.shares, strict=True)):
+        reached, services = 0.0, sorted((s + step_s * k, p) for s, k, p in self.jobs)
+        for service, part in services:
             reached += part
             if reached >= share - 1e-9:
                 return service
-        return max(self.services_s)
+        return services[-1][0]
 
-    def typical(self, share: float | None) -> float:
+    def typical(self, share: float | None, step_s: float = 0.0) -> float:
         """Service time in seconds that ``share`` of the jobs do not exceed; without a share the mean."""
-        return self.mean_s if share is None else self.within(share)
+        return self.mean(step_s) if share is None else self.within(share, step_s)
 
-    def spread(self, rate: float) -> float:
+    def mean(self, step_s: float = 0.0) -> float:
+        """Mean service time in seconds."""
+        return self.mean_s + step_s * self.steps[0]
+
+    def spread(self, rate: float, step_s: float = 0.0) -> float:
         """Variance of the work that arrives per second, in s²/s."""
-        return rate * (self.mean_square + (self.load.dispersion_at(rate) - 1.0) * self.mean_s**2)
+        mean, square, product = self.steps
+        own = self.mean_square + step_s * (2.0 * product + step_s * square)
+        return rate * (own + (self.load.dispersion_at(rate) - 1.0) * (self.mean_s + step_s * mean) ** 2)
 
-    def miss(self, n: float, rate: float) -> float:
+    def miss(self, n: float, rate: float, step_s: float = 0.0) -> float:
         """Share of jobs with wait + service above ``allowed_s``; beyond saturation 1 + the shortage."""
         if rate <= tuning.LEAST_RATE:
             return 0.0
-        busy = rate * self.mean_s
+        busy = rate * self.mean(step_s)
         if n <= busy:
             return 1.0 + (busy - n) / max(n, 1e-9)
-        decay = 2.0 * (n - busy) * n / self.spread(rate)
-        allowed, least, knee, slope, late = self.allowed_s, tuning.LEAST_WAIT, tuning.TAIL_KNEE, tuning.TAIL_SLOPE, 0.0
-        for service, share in zip(self.services_s, self.shares, strict=True):
-            spare, floor = allowed - service, least * service
+        decay, allowed_s = 2.0 * (n - busy) * n / self.spread(rate, step_s), self.allowed_s - MOST_STEPS * step_s
+        least, knee, slope, late = tuning.LEAST_WAIT, tuning.TAIL_KNEE, tuning.TAIL_SLOPE, 0.0
+        for seconds, steps, share in self.jobs:
+            service = seconds + step_s * steps
+            spare, floor = allowed_s - service, least * service
             theta = decay * (spare if spare > floor else floor)
             if theta > knee:  # finite bursts make the tail fall more slowly
                 theta = knee + slope * (theta - knee)
             late += share * math.exp(-theta)
         return late
 
-    def wait_s(self, n: float, rate: float) -> float | None:
+    def wait_s(self, n: float, rate: float, step_s: float = 0.0) -> float | None:
         """Mean wait in seconds (Kingman); ``None`` at or beyond saturation."""
-        busy = rate * self.mean_s
+        busy = rate * self.mean(step_s)
         if n <= busy:
             return None
-        return self._waits(n, busy) * self.spread(rate) / (2.0 * n * (n - busy))
+        return self._waits(n, busy) * self.spread(rate, step_s) / (2.0 * n * (n - busy))
 
-    def mean_wait_s(self, n: float, rate: float) -> float:
+    def mean_wait_s(self, n: float, rate: float, step_s: float = 0.0) -> float:
         """Mean wait in seconds over a stretch of T = ``OVERLOAD_S`` that begins without a queue, saturated or not.
 
         Below saturation it is Kingman's w / (1 - ρ), far above it half of what is too much by the end, T (ρ - 1) / 2,
         and between the two what bends one into the other (the coordinate transformation of Kimber and Hollis 1979).
         """
-        busy, stretch = rate * self.mean_s, tuning.OVERLOAD_S
+        busy, stretch = rate * self.mean(step_s), tuning.OVERLOAD_S
         over = busy / n - 1.0
-        w = self._waits(n, min(busy, n)) * self.spread(rate) / (2.0 * n * n)
+        w = self._waits(n, min(busy, n)) * self.spread(rate, step_s) / (2.0 * n * n)
         return 0.25 * stretch * (over + math.sqrt(over * over + 8.0 * w / stretch))
 
     def _waits(self, n: float, busy: float) -> float:
@@ -225,7 +239,7 @@ class PrefillModel(PoolModel):
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         curve = pool.profile.prefill
         services = tuple(slowness * curve.service_s(tokens) for tokens in load.input_tokens.values)
-        queue = Queue.of(services, load.input_tokens.shares, sla.ttft_s - tuning.HANDOVER_S, load)
+        queue = Queue.of(services, [0.0] * len(services), sla.ttft_s - tuning.HANDOVER_S, load)
         return cls(pool, sla, load, sla.joint, queue)
 
     def _miss(self, n: float, rate: float) -> float:
@@ -246,7 +260,7 @@ class PrefillModel(PoolModel):
 
     @property
     def hopeless(self) -> float:
-        return 0.0 if self._is_mean else self.queue.hopeless
+        return 0.0 if self._is_mean else self.queue.hopeless()
 
     @property
     def best_s(self) -> Mapping[What, float]:
@@ -410,8 +424,7 @@ class AggregatedModel(PoolModel):
     slowness: float
     decoding: Decoding
     alone_s: float  # ITL of a single sequence without prompts: the best reachable
-    prompts: Queue  # the prompts' own work, whatever the steps add
-    prompt_tokens: tuple[float, float, float]  # their mean, mean square, and mean product with that work
+    prompts: Queue  # carried by decode steps, one a chunk
     answers: tuple[tuple[float, float], ...]  # (√tokens, share)
     tokens: float  # mean output of a request
 
@@ -420,12 +433,11 @@ class AggregatedModel(PoolModel):
         """The model of ``pool`` whose engine takes ``slowness`` × the profiled time."""
         decoding, lengths = Decoding.of(pool.profile.decode, load.context_tokens), load.input_tokens
         alone = slowness * decoding.alone_s
-        services = tuple(slowness * pool.profile.prefill.service_s(tokens) for tokens in lengths.values)
-        prompts = Queue.of(services, lengths.shares, sla.ttft_s - 1.5 * alone, load)
-        product = sum(s * t * p for s, t, p in zip(services, lengths.values, lengths.shares, strict=True))
-        moments, outputs = (lengths.mean, lengths.mean_square, product), load.output_tokens
+        services = [slowness * pool.profile.prefill.service_s(tokens) for tokens in lengths.values]
+        prompts = Queue.of(services, [tokens / pool.chunk_tokens for tokens in lengths.values], sla.ttft_s, load)
+        outputs = load.output_tokens
         answers = tuple((math.sqrt(t), p) for t, p in zip(outputs.values, outputs.shares, strict=True))
-        return cls(pool, sla, load, sla.joint, slowness, decoding, alone, prompts, moments, answers, outputs.mean)
+        return cls(pool, sla, load, sla.joint, slowness, decoding, alone, prompts, answers, outputs.mean)
 
     def _miss(self, n: float, rate: float) -> float:
         if self.promise.what is What.BOTH:
@@ -445,18 +457,17 @@ class AggregatedModel(PoolModel):
             n, free / self.slowness, rate * self.tokens, self.tokens, self._held(free), self.load.dispersion_at(rate)
         )
         if itl is None:
-            return 1.0 + slow + self._waiting(max(self.sla.itl_s, self.alone_s) * free).miss(n, rate)
-        return slow + self._unlucky(n, rate, itl * free) + self._waiting(itl * free).miss(n, rate)
+            return 1.0 + slow + self.prompts.miss(n, rate, max(self.sla.itl_s, self.alone_s) * free)
+        return slow + self._unlucky(n, rate, itl * free) + self.prompts.miss(n, rate, itl * free)
 
     def _late(self, n: float, rate: float) -> float:
         """Share of requests whose TTFT is above its target."""
-        return self._waiting(self._step_s(n, rate)).miss(n, rate)
+        return self.prompts.miss(n, rate, self._step_s(n, rate))
 
     def _lagging(self, n: float, rate: float) -> float:
         """Mean TTFT beyond the best reachable, over what the target leaves."""
         step = self._step_s(n, rate)
-        queue = self._waiting(step)
-        mean = queue.mean_wait_s(n, rate) + queue.mean_s + 0.5 * step
+        mean = self.prompts.mean_wait_s(n, rate, step) + self.prompts.mean(step) + MEAN_STEPS * step
         return used_up(mean, self._best_ttft_s(None), self.sla.ttft_s, tuning.LEAST_WAIT)
 
     def _slow(self, n: float, rate: float) -> float:
@@ -478,9 +489,8 @@ class AggregatedModel(PoolModel):
         step = self.itl_s(n, rate)
         if step is None:
             return None
-        queue = self._waiting(step)
-        wait = queue.wait_s(n, rate)
-        return None if wait is None else wait + queue.mean_s + 0.5 * step
+        wait = self.prompts.wait_s(n, rate, step)
+        return None if wait is None else wait + self.prompts.mean(step) + MEAN_STEPS * step
 
     def itl_s(self, n: float, rate: float) -> float | None:
         free = 1.0 - rate * self.prompts.mean_s / max(n, 1e-9)
@@ -491,7 +501,7 @@ class AggregatedModel(PoolModel):
         if self._is_mean:
             return 0.0
         slow = What.ITL in self.promise.latencies and self.alone_s > self.sla.itl_s
-        late = self._waiting(self.alone_s).hopeless if What.TTFT in self.promise.latencies else 0.0
+        late = self.prompts.hopeless(self.alone_s) if What.TTFT in self.promise.latencies else 0.0
         return 1.0 if slow else late
 
     @property
@@ -499,8 +509,8 @@ class AggregatedModel(PoolModel):
         return {What.ITL: self.alone_s, What.TTFT: self._best_ttft_s(self.promise.measure.share)}
 
     def _best_ttft_s(self, share: float | None) -> float:
-        steps = 0.5 if share is None else 1.5  # to wait for until a prompt's first chunk starts: on average, at most
-        return self._waiting(self.alone_s).typical(share) + steps * self.alone_s
+        steps = MEAN_STEPS if share is None else MOST_STEPS
+        return self.prompts.typical(share, self.alone_s) + steps * self.alone_s
 
     def _free(self, n: float, rate: float) -> float:
         """Share of the time that is left for decode, as far as can be told."""
@@ -541,15 +551,6 @@ class AggregatedModel(PoolModel):
             met = -math.expm1(-each * (root * root * step_s + left_s))
             unlucky += share * (slowed if slowed < met else met)
         return unlucky
-
-    def _waiting(self, step_s: float) -> Queue:
-        """Prompts waiting for chunks; each chunk also carries a decode step of ``step_s``."""
-        each, prompts = step_s / self.pool.chunk_tokens, self.prompts
-        mean, square, product = self.prompt_tokens
-        services = tuple([s + each * t for s, t in zip(prompts.services_s, self.load.input_tokens.values, strict=True)])
-        mean_square = prompts.mean_square + 2.0 * each * product + each**2 * square
-        allowed_s = self.sla.ttft_s - 1.5 * step_s
-        return Queue(services, prompts.shares, allowed_s, self.load, prompts.mean_s + each * mean, mean_square)
 
 
 def model_of(pool: Pool, sla: Sla, load: Load, slowness: float) -> PoolModel:
