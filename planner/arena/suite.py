@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from planner.arena.contenders import expanded, problems
 from planner.arena.contest import Case
 from planner.config import CompareSettings, ConfigError
+from planner.config.layers import layered
 from planner.config.loading import nested
 from planner.config.suite import SuiteCase, SuiteSettings
 from planner.simulation.traffic.errors import TrafficError
@@ -116,12 +116,10 @@ def _missing(name: str, case: SuiteCase) -> str:
 
 def _case(suite: SuiteSettings, name: str, variation: str, traffic: Mapping[str, Any], policies: Sequence[str],
           folder: Path, over: Mapping[str, Any]) -> Case:  # fmt: skip
-    raw: dict[str, Any] = {}
-    for layer in (suite.common, suite.cases[name].settings, {"traffic": traffic}, {"policies": list(policies)},
-                  suite.variations.get(variation, {})):  # fmt: skip
-        raw = _over(raw, layer)
-    for path, value in over.items():
-        raw = _over(raw, _nested(path, value))
+    of_the_suite = {"traffic": traffic, "policies": list(policies)}
+    flags = [_nested(path, value) for path, value in over.items()]
+    varied = suite.variations.get(variation, {})
+    raw = layered(suite.common, suite.cases[name].settings, of_the_suite, varied, *flags)
     shown = "" if variation == AS_IS else variation
     settings = nested(CompareSettings, raw, folder, f"{name} {shown}".strip())
     return Case(name, settings, shown)
@@ -130,12 +128,3 @@ def _case(suite: SuiteSettings, name: str, variation: str, traffic: Mapping[str,
 def _nested(path: str, value: Any) -> dict[str, Any]:
     first, _, rest = path.partition(".")
     return {first: _nested(rest, value) if rest else value}
-
-
-def _over(under: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections are merged, values replaced."""
-    merged = copy.deepcopy(dict(under))
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _over(merged[key], value) if both else copy.deepcopy(value)
-    return merged

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planner.config.layers import layered
 from planner.config.problems import ConfigError
 from planner.config.settings import JsonSettings, Settings, SimulateSettings, setting
 from planner.config.values import Names, Number, Whole
@@ -52,7 +53,7 @@ def models(fleet: FleetSettings, folder: Path) -> dict[str, Model]:
     found: dict[str, Model] = {}
     problems: list[str] = []
     for number, (name, own) in enumerate(fleet.models.items()):
-        raw = _over(fleet.common, own)
+        raw = layered(fleet.common, own)
         priority = raw.pop("priority", 1.0)
         if isinstance(priority, bool) or not isinstance(priority, int | float) or not 0 < priority < float("inf"):
             problems.append(f"models.{name}.priority: {priority!r} must be a number above 0")
@@ -66,12 +67,3 @@ def models(fleet: FleetSettings, folder: Path) -> dict[str, Model]:
     if problems:
         raise ConfigError(problems)
     return found
-
-
-def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` laid over ``base``, sections merged."""
-    merged = dict(base)
-    for key, value in own.items():
-        below = merged.get(key)
-        merged[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
