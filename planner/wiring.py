@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.adapters import profile_files
 from planner.config import SimulateSettings, SizeSettings
 from planner.config.settings import INTERVALS_S, ControlSettings, DeploymentSettings
+from planner.core.constraints import within_budget
 from planner.core.load import Lengths, load_of
 from planner.core.policy import Policy, Pool
 from planner.core.profiles import Profile, slowed
@@ -197,6 +198,16 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
     )
 
 
+def initial_of(settings: SimulateSettings, profile: Profile, world: World) -> dict[str, int]:
+    """The fleet that is ready at the start: as set, or the smallest that keeps the goal for five minutes."""
+    from planner.simulation.fleets import initial_fleet
+
+    if settings.initial:
+        return dict(settings.initial)
+    found = initial_fleet(world, settings.min_replicas, settings.max_replicas)
+    return found if settings.budget_gpus is None else within_budget(policy_of(settings, profile), found)
+
+
 def planner_of(policy: Policy) -> Decider:
     """A planner for simulation: its slow fits run inline and are adopted an interval later."""
     from planner.core.planner import Planner
@@ -231,6 +242,7 @@ def around(mean: float) -> Lengths:
 __all__ = [
     "Role",
     "around",
+    "initial_of",
     "load_to_size",
     "planner_of",
     "plant_of",

@@ -71,7 +71,7 @@ def prepare(site: Site) -> Prepared:
         duration_s=world.traffic.duration_s,
         windows=clairvoyant.windows_of(world),
         widenings=clairvoyant.widenings_of(world),
-        initial=runs.initial_fleet(site.settings, profile, world),
+        initial=wiring.initial_of(site.settings, profile, world),
         attainable=share_kept(world, big)[1],
         truth=_truth(world),
         notes=(*world.traffic.notes, *world.notes),

@@ -11,7 +11,7 @@ import numpy as np
 from planner import wiring
 from planner.arena.contenders import OF_THE_POLICY, Contender, contender, tuning_of
 from planner.config import SimulateSettings
-from planner.core.constraints import constrain, within_budget
+from planner.core.constraints import constrain
 from planner.core.load import load_of
 from planner.core.policy import Policy
 from planner.core.sizing import slo
@@ -24,18 +24,8 @@ if TYPE_CHECKING:
     from planner.ports import DecisionSink
     from planner.simulation.run import Run
 
-Fleet = dict[str, int]
 
-
-def initial_fleet(settings: SimulateSettings, profile: Profile, world: World) -> Fleet:
-    """The fleet that is ready at the start: as set, or the smallest that keeps the goal for five minutes."""
-    if settings.initial:
-        return dict(settings.initial)
-    found = fleets.initial_fleet(world, settings.min_replicas, settings.max_replicas)
-    return found if settings.budget_gpus is None else within_budget(wiring.policy_of(settings, profile), found)
-
-
-def peak_fleet(settings: SimulateSettings, profile: Profile, world: World) -> Fleet:
+def peak_fleet(settings: SimulateSettings, profile: Profile, world: World) -> dict[str, int]:
     """What ``planner size`` says of the highest one-minute rate, with the mean lengths of the traffic."""
     traffic = world.traffic
     peak = float(np.bincount((traffic.arrivals_s // 60.0).astype(np.int64)).max()) / 60.0

@@ -36,10 +36,8 @@ def built(settings: SimulateSettings) -> tuple[Profile, World]:
 
 def start_of(settings: SimulateSettings, world: World) -> dict[str, int]:
     """The fleet that is ready at the start: as set, or the smallest that keeps the goal for five minutes."""
-    from planner.arena.runs import initial_fleet
-
     with spinner("finding the smallest fleet for the first five minutes"):
-        return initial_fleet(settings, wiring.profile_of(settings), world)
+        return wiring.initial_of(settings, wiring.profile_of(settings), world)
 
 
 def run_policy(settings: SimulateSettings, profile: Profile, world: World, initial: dict[str, int],
