@@ -7,7 +7,7 @@ that says so, never the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from planner.core.types import Decision, Observation, PoolReading, Reason
 from planner.ports import Clock, Decider, DecisionSink, MetricsSource, ScaleTarget, SourceError, TargetError
@@ -25,21 +25,29 @@ def run(
     sinks: Sequence[DecisionSink] = (),
     fleet: Fleet | None = None,
 ) -> None:
-    """Observe, decide, apply at every multiple of ``tick_s`` since the epoch, until the clock says stop.
+    """Observe, decide, apply whenever it is ``due``, until the clock says stop.
 
-    A slow step skips the due times it overran: steps never bunch up and the grid never drifts.
     When the source fails, the planner gets an observation without a window and decides on that. Its
     replicas are what ``fleet`` says (``SourceError`` if it cannot), or else what was last asked for.
     """
     known: Mapping[str, PoolReading] = {}
-    slot = math.ceil(clock.now() / tick_s - 1e-9)
-    while clock.sleep_until(slot * tick_s):
-        seen, error = _look(source, slot * tick_s, known, fleet)
+    for at in due(clock, tick_s):
+        seen, error = _look(source, at, known, fleet)
         decision = decided(planner, seen)
         refused = _apply(target, decision)
         for sink in sinks:
             sink.record(seen, decision, "; ".join(filter(None, (error, refused))))
         known = _believed(seen.pools, {} if refused else decision.replicas)
+
+
+def due(clock: Clock, tick_s: float) -> Iterator[float]:
+    """Wait for every multiple of ``tick_s`` since the epoch, until the clock says stop; seconds on the clock.
+
+    A slow step skips the due times it overran: steps never bunch up and the grid never drifts.
+    """
+    slot = math.ceil(clock.now() / tick_s - 1e-9)
+    while clock.sleep_until(slot * tick_s):
+        yield slot * tick_s
         slot = max(slot + 1, math.ceil(clock.now() / tick_s - 1e-9))
 
 

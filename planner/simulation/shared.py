@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from planner import loop
 from planner.core import allocation
 from planner.core.allocation import Claim, Fleet
 from planner.core.sharing import Member, SharedBudget, SharedPlanner, Split
@@ -98,6 +99,9 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
              progress: Progress | None = None) -> SharedRun:  # fmt: skip
     """Run all models side by side under one budget.
 
+    The one loop has one fleet and one decision a step; here every fleet is seen before anything is decided, so only
+    its clockwork is shared.
+
     Raises:
         ValueError: they look at their metrics at different times, or their windows differ in length.
     """
@@ -108,17 +112,18 @@ def simulate(tenants: Mapping[str, Tenant], budget: SharedBudget, split: str,
     clusters = {name: tenant.world.new_cluster(tenant.initial) for name, tenant in tenants.items()}
     planner = SharedPlanner({name: tenant.member for name, tenant in tenants.items()}, budget, SPLITS[split])
     price = {name: budget.price(tenant.member.planner.policy) for name, tenant in tenants.items()}
-    clock, steps, most, tick = VirtualClock(0.0, duration_s), dict[str, list[Step]](), 0.0, 0
-    while clock.sleep_until(tick * scrape_s):
-        seen = {name: cluster.observe(clock.now()) for name, cluster in clusters.items()}
+    steps: dict[str, list[Step]] = {name: [] for name in clusters}
+    most = 0.0
+    for tick, at in enumerate(loop.due(VirtualClock(0.0, duration_s), scrape_s), 1):
+        seen = {name: cluster.observe(at) for name, cluster in clusters.items()}
         decisions = planner.step(seen)
         for name, decision in decisions.items():
             clusters[name].apply(decision)
-            steps.setdefault(name, []).append(Step(seen[name], decision))
+            steps[name].append(Step(seen[name], decision))
         asked = sum(n * price[name][pool] for name, d in decisions.items() for pool, n in d.replicas.items())
-        most, tick = max(most, asked), tick + 1
+        most = max(most, asked)
         if progress is not None and tick % 50 == 0:
-            progress(min(1.0, clock.now() / duration_s))
+            progress(min(1.0, at / duration_s))
     runs = {name: world.ended(split, clusters[name], steps[name], started) for name, world in worlds.items()}
     return SharedRun(split, runs, most)
 
