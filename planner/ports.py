@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from planner.core.types import Decision, Observation
@@ -26,6 +27,15 @@ class Decider(Protocol):
 
     def step(self, seen: Observation) -> Decision:
         """Answer one observation. Keeps its own memory; never does I/O."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tick of the loop as a sink is told of it."""
+
+    seen: Observation
+    decision: Decision
+    error: str = ""
 
 
 class DecisionSink(Protocol):

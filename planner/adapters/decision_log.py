@@ -19,21 +19,13 @@ from typing import IO, Any, cast
 from planner.core.codec import CodecError, from_json, to_json
 from planner.core.policy import Policy, Sla
 from planner.core.types import Decision, Observation, Role
+from planner.ports import Step
 
 SCHEMA = "sla-planner/decision.v1"
 
 
 class DecisionLogError(ValueError):
     """A file that is no decision log, or a broken line; the message has file, line and reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedStep:
-    """One line of a log."""
-
-    seen: Observation
-    decision: Decision
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class DecisionLog:
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
         """Write one step."""
-        line = {**self._head, **to_json(LoggedStep(seen, decision, error))}
+        line = {**self._head, **to_json(Step(seen, decision, error))}
         self._head = {}
         self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -95,7 +87,7 @@ class DecisionLog:
         self.close()
 
 
-def read(path: Path) -> Iterator[LoggedStep]:
+def read(path: Path) -> Iterator[Step]:
     """The steps of a log, in order.
 
     Raises:
@@ -106,7 +98,7 @@ def read(path: Path) -> Iterator[LoggedStep]:
             yield parse(line, number, path)[1]
 
 
-def parse(line: str, number: int, path: Path) -> tuple[About | None, LoggedStep]:
+def parse(line: str, number: int, path: Path) -> tuple[About | None, Step]:
     """One line of the log at ``path``; what it is of comes with the first, and after every restart.
 
     Raises:
@@ -121,7 +113,7 @@ def parse(line: str, number: int, path: Path) -> tuple[About | None, LoggedStep]
         raise DecisionLogError(f"{path}:{number}: schema is {schema!r}, expected {SCHEMA!r}: is this a decision log?")
     try:
         about = data.pop("about", None) if isinstance(data, dict) else None
-        return None if about is None else _about(about), from_json(LoggedStep, data)
+        return None if about is None else _about(about), from_json(Step, data)
     except CodecError as problem:
         raise DecisionLogError(f"{path}:{number}: {problem}") from None
 

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from planner.adapters.decision_log import About, LoggedStep
+from planner.adapters.decision_log import About
 from planner.core.types import Observation, PoolReading
+from planner.ports import Step
 
 KEPT = 200
 """Older spells are forgotten; how many there were is still counted."""
@@ -33,9 +34,9 @@ class Faults:
         self.spells: deque[Spell] = deque(maxlen=KEPT)
         self.count = 0
         self._open: dict[tuple[str, str], Spell] = {}
-        self._last: LoggedStep | None = None
+        self._last: Step | None = None
 
-    def take(self, step: LoggedStep, about: About | None) -> None:
+    def take(self, step: Step, about: About | None) -> None:
         """Note what is wrong in one step; what is no longer wrong has ended."""
         seen, before = step.seen, self._last
         now = dict.fromkeys(_named(step, before, about))
@@ -64,7 +65,7 @@ class Faults:
         return list(self._open.values())
 
 
-def _named(step: LoggedStep, before: LoggedStep | None, about: About | None) -> Iterator[tuple[str, str]]:
+def _named(step: Step, before: Step | None, about: About | None) -> Iterator[tuple[str, str]]:
     """(kind, words) of everything wrong in a step."""
     seen = step.seen
     blind = seen.window is None and (before is not None or bool(seen.problems))  # a first look has nothing to compare
@@ -86,7 +87,7 @@ def _starting(seen: Observation, about: About | None) -> Iterator[tuple[str, str
             yield "starting", f"{name}: a worker has not become ready in {PATIENCE:g} × its start-up ({believed:g} s)"
 
 
-def _lost(before: LoggedStep, pools: Mapping[str, PoolReading]) -> Iterator[tuple[str, str]]:
+def _lost(before: Step, pools: Mapping[str, PoolReading]) -> Iterator[tuple[str, str]]:
     """Fewer ready than a moment ago, and fewer than were asked for: a worker died, or is no longer seen."""
     for name, reading in pools.items():
         old = before.seen.pools.get(name)

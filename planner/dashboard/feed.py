@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, TypeVar, cast
 
-from planner.adapters.decision_log import About, DecisionLogError, LoggedStep, parse
+from planner.adapters.decision_log import About, DecisionLogError, parse
 from planner.core.types import Decision, Observation
 from planner.dashboard.series import Series
+from planner.ports import Step
 
 T = TypeVar("T")
 PORTION_S = 0.2
@@ -54,7 +55,7 @@ class RecentFeed:
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
         """Take note of one step."""
         with self._lock:
-            self._series.take(LoggedStep(seen, decision, error))
+            self._series.take(Step(seen, decision, error))
             self.heard = time.time()
 
     def look(self, at: Callable[[Series], T]) -> tuple[T, bool]:

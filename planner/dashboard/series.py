@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner import words
-from planner.adapters.decision_log import About, LoggedStep
+from planner.adapters.decision_log import About
 from planner.core.codec import to_json
 from planner.core.histogram import mean_of
 from planner.core.types import Decision, DemandForecast, Reason, Role
@@ -21,6 +21,7 @@ from planner.dashboard.faults import Faults, Spell
 from planner.dashboard.grid import Grid
 from planner.dashboard.measured import Measured, decoding, measure, p95
 from planner.dashboard.static_peak import StaticPeak
+from planner.ports import Step
 
 FINEST_S = 5.0
 """Width of a bin at first: one look of the loop as it is shipped."""
@@ -82,7 +83,7 @@ class Series:
         self._totals, self._static, self._faults = figures.Totals(), StaticPeak(), Faults()
         self._changes: deque[Change] = deque(maxlen=CHANGES)
         self._coarsened = 0  # the version in which bins were last merged
-        self._last: LoggedStep | None = None
+        self._last: Step | None = None
         self._told: tuple[Decision, str] | None = None  # the last decision that was more than keeping on
 
     def tell(self, about: About) -> None:
@@ -91,7 +92,7 @@ class Series:
             self.about = about
             self._static.forget()
 
-    def take(self, step: LoggedStep) -> None:
+    def take(self, step: Step) -> None:
         """Add one step."""
         self.version += 1
         before, at = self._last, step.seen.at
@@ -137,7 +138,7 @@ class Series:
             "wrong": [_spell(s) for s in self._faults.current],
         }
 
-    def _watch(self, step: LoggedStep, elapsed: float, start: float) -> None:
+    def _watch(self, step: Step, elapsed: float, start: float) -> None:
         """Load, latency and promises of the window; a look that saw nothing breaks the lines."""
         seen, sla = step.seen, self.about.sla if self.about is not None else None
         middle = seen.at - 0.5 * (seen.window.seconds if seen.window is not None else min(elapsed, FINEST_S))
@@ -150,7 +151,7 @@ class Series:
         self._measured.add(self._index(middle), found, self.version)
         self._totals.take(middle, found, start)
 
-    def _follow(self, step: LoggedStep) -> None:
+    def _follow(self, step: Step) -> None:
         """Replicas and the forecast."""
         decision, index = step.decision, self._index(step.seen.at)
         between = decision.reason is Reason.HELD_BETWEEN
@@ -252,7 +253,7 @@ def _fleet(bins: Iterable[tuple[int, Fleet]]) -> dict[str, list[Any]]:
     return {name: [r[k] for r in rows] for k, name in enumerate(("i", "wanted", "allowed", "requested", "ready"))}
 
 
-def _now(step: LoggedStep) -> Mapping[str, Mapping[str, int | None]]:
+def _now(step: Step) -> Mapping[str, Mapping[str, int | None]]:
     asked = step.decision.replicas
     return {name: {"allowed": asked.get(name), "requested": reading.requested, "ready": reading.ready}
             for name, reading in step.seen.pools.items()}  # fmt: skip

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.adapters.decision_log import LoggedStep
 from planner.core.histogram import mean_of
 from planner.core.memory import merged
 from planner.core.policy import Sla
 from planner.core.tuning import SHORT_TERM_S
 from planner.core.types import Decision, PoolReading, Reason, Window
+from planner.ports import Step
 from planner.replay.recording import HELD, Recording
 
 
@@ -93,7 +93,7 @@ def is_full(decision: Decision) -> bool:
     return decision.reason not in HELD and decision.reason is not Reason.FAST_PATH and not hurried
 
 
-def _whole(steps: Sequence[LoggedStep]) -> Window | None:
+def _whole(steps: Sequence[Step]) -> Window | None:
     whole: Window | None = None
     for step in steps:
         if step.seen.window is not None:
@@ -101,7 +101,7 @@ def _whole(steps: Sequence[LoggedStep]) -> Window | None:
     return whole
 
 
-def _problems(steps: Sequence[LoggedStep]) -> tuple[str, ...]:
+def _problems(steps: Sequence[Step]) -> tuple[str, ...]:
     """Each condition once, in the order in which they came up."""
     told = [text for step in steps for text in (*step.seen.problems, step.error) if text]
     return tuple(dict.fromkeys(told))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner import words
-from planner.adapters.decision_log import About, LoggedStep
+from planner.adapters.decision_log import About
 from planner.core.codec import to_json
 from planner.core.policy import Policy
 from planner.core.types import Reason
+from planner.ports import Step
 from planner.replay import sentences
 from planner.replay.evidence import Seen, is_full, seen_before
 from planner.replay.moments import iso, offset, shown
@@ -54,12 +55,12 @@ class Explanation:
     turning: Turning | None  # None: the log does not say how to decide it again
 
     @property
-    def step(self) -> LoggedStep:
+    def step(self) -> Step:
         """The step that was asked about."""
         return self.recording.steps[self.index]
 
     @property
-    def found(self) -> LoggedStep:
+    def found(self) -> Step:
         """The step that found its number."""
         return self.recording.steps[self.origin]
 
@@ -180,7 +181,7 @@ def _turning(recording: Recording, index: int, policy: Policy, progress: Progres
     )
 
 
-def _holds(recent: tuple[tuple[float, Mapping[str, int]], ...], step: LoggedStep, policy: Policy) -> tuple[Hold, ...]:
+def _holds(recent: tuple[tuple[float, Mapping[str, int]], ...], step: Step, policy: Policy) -> tuple[Hold, ...]:
     """For every number that was stabilized: the youngest wish that keeps it up."""
     found = []
     for moved in step.decision.adjustments:

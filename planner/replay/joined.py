@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.simulation.run import Run, Step, WorkerSpan
+from planner.ports import Step
+from planner.simulation.run import Run, WorkerSpan
 
 
 def joined(runs: Sequence[Run]) -> Run:

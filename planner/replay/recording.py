@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.adapters.decision_log import About, DecisionLogError, LoggedStep, parse
+from planner.adapters.decision_log import About, DecisionLogError, parse
 from planner.core.types import Reason
+from planner.ports import Step
 from planner.replay.moments import offset, shown
 
 HELD = frozenset({Reason.HELD_BLIND, Reason.HELD_BETWEEN, Reason.HELD_STARTING})
@@ -22,7 +23,7 @@ class Recording:
     """The steps of one log; a log that was gone on with after a restart says anew what it is of."""
 
     path: Path
-    steps: Sequence[LoggedStep]
+    steps: Sequence[Step]
     abouts: Mapping[int, About]  # by the index of the first step that it is of
     notes: tuple[str, ...] = ()
 
@@ -89,7 +90,7 @@ def load(path: Path) -> Recording:
     Raises:
         DecisionLogError: it is no decision log, is broken inside, goes back in time, or holds nothing.
     """
-    steps: list[LoggedStep] = []
+    steps: list[Step] = []
     abouts: dict[int, About] = {}
     notes: list[str] = []
     lines = _lines(path, notes)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from planner.adapters.decision_log import LoggedStep
 from planner.core.planner import Planner
 from planner.core.policy import Policy
 from planner.core.state import PlannerState
 from planner.core.types import Decision, Observation
 from planner.loop import decided
+from planner.ports import Step
 from planner.simulation.fits import PlannerWithFits
 
 Progress = Callable[[float], None]
@@ -25,7 +25,7 @@ Progress = Callable[[float], None]
 class Redecided:
     """One step of the log, and what is decided there now."""
 
-    step: LoggedStep
+    step: Step
     decision: Decision
     before: PlannerState  # what the planner knew when it was asked
 
@@ -40,7 +40,7 @@ class _Watched(Planner):
         return super().step(seen)
 
 
-def redecided(policy: Policy, steps: Sequence[LoggedStep], progress: Progress | None = None) -> Iterator[Redecided]:
+def redecided(policy: Policy, steps: Sequence[Step], progress: Progress | None = None) -> Iterator[Redecided]:
     """Decide every step again, from a planner that knows nothing; slow fits are adopted an interval later.
 
     Raises:
@@ -57,7 +57,7 @@ def redecided(policy: Policy, steps: Sequence[LoggedStep], progress: Progress | 
             progress(i / len(steps))
 
 
-def check_pools(policy: Policy, steps: Sequence[LoggedStep]) -> None:
+def check_pools(policy: Policy, steps: Sequence[Step]) -> None:
     """Raise ``ValueError`` when the log shows other pools than the policy has."""
     seen = next((set(step.seen.pools) for step in steps if step.seen.pools), set())
     ours = {pool.name for pool in policy.pools}

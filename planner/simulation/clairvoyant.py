@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation, Reason
+from planner.ports import Step
 from planner.simulation.cluster import SimulatedCluster
 from planner.simulation.engine import Plant
 from planner.simulation.fleets import enough
 from planner.simulation.report.figures import Summary, summarise
-from planner.simulation.run import Run, Step
+from planner.simulation.run import Run
 from planner.simulation.simulate import World, simulate
 
 WINDOW_S = 60.0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.policy import Sla
-from planner.core.types import Decision, Observation
+from planner.ports import Step
 from planner.simulation.traffic.types import Traffic
 
 Promise = Sla
@@ -25,15 +25,6 @@ class WorkerSpan:
     ready_s: float | None = None
     draining_s: float | None = None
     ended_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One tick of the loop as the sinks saw it."""
-
-    seen: Observation
-    decision: Decision
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

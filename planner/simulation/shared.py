@@ -13,9 +13,10 @@ from planner import loop
 from planner.core import allocation
 from planner.core.allocation import Claim, Fleet
 from planner.core.sharing import Member, SharedBudget, SharedPlanner, Split
+from planner.ports import Step
 from planner.simulation.cluster import VirtualClock
 from planner.simulation.report.figures import Summary, summarise
-from planner.simulation.run import Run, Step
+from planner.simulation.run import Run
 from planner.simulation.simulate import Progress, World
 
 

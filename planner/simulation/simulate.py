@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from planner import loop
 from planner.core.buckets import DYNAMO_BUCKETS
 from planner.core.types import Decision, Observation
-from planner.ports import Decider, DecisionSink
+from planner.ports import Decider, DecisionSink, Step
 from planner.simulation.cluster import SimulatedCluster, VirtualClock
 from planner.simulation.engine import Plant, PlantParameters
-from planner.simulation.run import Promise, Run, Step
+from planner.simulation.run import Promise, Run
 from planner.simulation.supply import Failures, GpuSupply, Startup
 from planner.simulation.traffic.types import Traffic
 

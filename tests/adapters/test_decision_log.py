@@ -13,7 +13,6 @@ from planner.adapters.decision_log import (
     AboutPool,
     DecisionLog,
     DecisionLogError,
-    LoggedStep,
     read,
 )
 from planner.core.histogram import Histogram
@@ -29,6 +28,7 @@ from planner.core.types import (
     Role,
     Window,
 )
+from planner.ports import Step
 from planner.replay.recording import load
 
 INF = float("inf")
@@ -60,7 +60,7 @@ ABOUT = About(
     mode="disaggregated",
     settings={"sla": {"ttft": 0.5}, "max_replicas": {"decode": 8}},
 )
-STEPS = [LoggedStep(SEEN, DECISION, "conflict"), LoggedStep(SEEN, DECISION)]
+STEPS = [Step(SEEN, DECISION, "conflict"), Step(SEEN, DECISION)]
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
@@ -126,7 +126,7 @@ def test_a_step_is_in_the_file_as_soon_as_it_is_recorded(tmp_path: Path) -> None
         log.record(SEEN, DECISION)
         seen = list(read(path))
 
-    assert seen == [LoggedStep(SEEN, DECISION)]
+    assert seen == [Step(SEEN, DECISION)]
 
 
 def test_a_restarted_planner_goes_on_with_its_log(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_restarted_planner_goes_on_with_its_log(tmp_path: Path) -> None:
         with DecisionLog(path, ABOUT, append=True) as log:
             log.record(SEEN, DECISION)
 
-    assert list(read(path)) == [LoggedStep(SEEN, DECISION)] * 2
+    assert list(read(path)) == [Step(SEEN, DECISION)] * 2
 
 
 def test_a_promise_that_makes_no_sense_is_named(tmp_path: Path) -> None:

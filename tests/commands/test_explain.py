@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from planner.adapters.decision_log import LoggedStep, read
+from planner.adapters.decision_log import read
 from planner.cli import main
+from planner.ports import Step
 from tests.replay.logs import simulate
 
 
@@ -18,7 +19,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate(tmp_path_factory.mktemp("explain") / "demo.jsonl", "--to", "20m", "--initial", "prefill=2,decode=1")
 
 
-def last_change(log: Path) -> tuple[int, LoggedStep, LoggedStep]:
+def last_change(log: Path) -> tuple[int, Step, Step]:
     """Line, step and the step before, found in the log itself."""
     steps = list(read(log))
     last = [i for i in range(1, len(steps)) if steps[i].decision.replicas != steps[i - 1].decision.replicas][-1]

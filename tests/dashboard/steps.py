@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from planner.adapters.decision_log import About, AboutPool, DecisionLog, LoggedStep
+from planner.adapters.decision_log import About, AboutPool, DecisionLog
 from planner.core.histogram import Histogram
 from planner.core.policy import Sla
 from planner.core.types import Decision, DemandForecast, Expected, Observation, PoolReading, Reason, Role, Window
+from planner.ports import Step
 
 INF = float("inf")
 EDGES = (0.1, 0.2, 0.4, 0.8, INF)
@@ -40,16 +41,16 @@ def window(started: float = 10.0, ttft: tuple[float, ...] = (10.0, 0.0, 0.0, 0.0
 
 def step(at: float, seen: Window | None = None, *, replicas: dict[str, int] | None = None,
          workers: tuple[tuple[float, float], ...] = ((0.01, 900.0), (0.03, 100.0)), reason: Reason = Reason.SIZED,
-         problems: tuple[str, ...] = (), error: str = "", forecast: bool = True) -> LoggedStep:  # fmt: skip
+         problems: tuple[str, ...] = (), error: str = "", forecast: bool = True) -> Step:  # fmt: skip
     """One look and one decision; ``seen`` is blind when ``None``."""
     fleet = replicas or {"prefill": 2, "decode": 3}
     pools = {name: PoolReading(n, n, worker_steps=workers if name == "decode" else ()) for name, n in fleet.items()}
     said = DemandForecast(180.0, 2.0, 1.5, 2.6, 1500.0, 200.0) if forecast else None
     decision = Decision(at, fleet, fleet, reason, forecast=said, expected=Expected(0.12, 0.011, 0.97))
-    return LoggedStep(Observation(at, pools, seen, problems), decision, error)
+    return Step(Observation(at, pools, seen, problems), decision, error)
 
 
-def steps(count: int, start: float = 0.0, every_s: float = 5.0) -> Iterator[LoggedStep]:
+def steps(count: int, start: float = 0.0, every_s: float = 5.0) -> Iterator[Step]:
     """A quiet planner: a first look that has nothing to compare with, then ``count`` windows."""
     yield step(start, None, reason=Reason.HELD_BLIND, forecast=False)
     for k in range(1, count + 1):
@@ -58,7 +59,7 @@ def steps(count: int, start: float = 0.0, every_s: float = 5.0) -> Iterator[Logg
                    reason=Reason.SIZED if due else Reason.HELD_BETWEEN)  # fmt: skip
 
 
-def write(path: Path, of: Iterable[LoggedStep], about: About | None = ABOUT) -> Path:
+def write(path: Path, of: Iterable[Step], about: About | None = ABOUT) -> Path:
     """A log file with these steps."""
     with DecisionLog(path, about) as log:
         for one in of:

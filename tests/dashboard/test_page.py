@@ -15,12 +15,13 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from planner.adapters.decision_log import DecisionLog, LoggedStep
+from planner.adapters.decision_log import DecisionLog
 from planner.core.policy import Measure
 from planner.core.types import PoolReading, Reason
 from planner.dashboard.app import app
 from planner.dashboard.feed import LogFeed
 from planner.dashboard.server import Running, serve
+from planner.ports import Step
 
 from .steps import ABOUT, step, steps, window, write
 
@@ -114,7 +115,7 @@ def hosts(browser: Chrome) -> set[str]:
     return found
 
 
-def faulty() -> Iterator[LoggedStep]:
+def faulty() -> Iterator[Step]:
     """Half an hour with a blind spell, a refusal and a lost worker."""
     for one in steps(360):
         at = one.seen.at

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.adapters import profile_files
-from planner.adapters.decision_log import About, LoggedStep
+from planner.adapters.decision_log import About
 from planner.core.attainment import late_share
 from planner.core.histogram import Histogram
 from planner.core.load import lengths_of, load_of
@@ -20,18 +20,19 @@ from planner.core.sizing import slo
 from planner.core.types import PoolReading, Reason
 from planner.dashboard.measured import p95
 from planner.dashboard.series import MOST_BINS, Series
+from planner.ports import Step
 
 from .steps import ABOUT, EDGES, step, steps, window
 
 
-def series_of(of: Iterable[LoggedStep], about: About | None = ABOUT) -> Series:
+def series_of(of: Iterable[Step], about: About | None = ABOUT) -> Series:
     series = Series(about)
     for one in of:
         series.take(one)
     return series
 
 
-def figures_of(of: Iterable[LoggedStep], about: About | None = ABOUT) -> dict[str, Any]:
+def figures_of(of: Iterable[Step], about: About | None = ABOUT) -> dict[str, Any]:
     figures: dict[str, Any] = series_of(of, about).since(0)["figures"]
     return figures
 
@@ -232,7 +233,7 @@ def test_a_forecast_is_drawn_at_the_time_it_speaks_of() -> None:
 # ------------------------------------------------------------------ faults and words
 
 
-def kinds(of: Iterable[LoggedStep]) -> list[tuple[str, str, float, float]]:
+def kinds(of: Iterable[Step]) -> list[tuple[str, str, float, float]]:
     return [(f["kind"], f["text"], f["begin"], f["end"]) for f in series_of(of).since(0)["faults"]]
 
 
@@ -258,7 +259,7 @@ def test_problems_and_errors_of_seeing_steps_are_named_apart() -> None:
     ]
 
 
-def reading(at: float, requested: int, ready: int, *ages: float, asked: int | None = None) -> LoggedStep:
+def reading(at: float, requested: int, ready: int, *ages: float, asked: int | None = None) -> Step:
     made = step(at, window(), replicas={"decode": requested if asked is None else asked})
     return replace(made, seen=replace(made.seen, pools={"decode": PoolReading(requested, ready, starting_s=ages)}))
 

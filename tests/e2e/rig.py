@@ -14,7 +14,6 @@ import numpy as np
 
 from planner.adapters import profile_files
 from planner.adapters.clocks import WallClock
-from planner.adapters.decision_log import LoggedStep
 from planner.config import LiveSettings
 from planner.core.types import Decision, Observation
 from planner.live.parts import connected
@@ -23,6 +22,7 @@ from planner.local.client import Client, Replies
 from planner.local.install import Tools
 from planner.local.stack import MODEL, Mode, Shape, Stack
 from planner.local.timing import LinearTiming
+from planner.ports import Step
 from planner.simulation.traffic.types import Traffic
 
 TIMING = LinearTiming()
@@ -36,15 +36,15 @@ PATIENCE_S = 30.0
 class Kept:
     """A sink that keeps every step."""
 
-    steps: list[LoggedStep] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
-        self.steps.append(LoggedStep(seen, decision, error))
+        self.steps.append(Step(seen, decision, error))
 
-    def since(self, at: float) -> list[LoggedStep]:
+    def since(self, at: float) -> list[Step]:
         return [step for step in self.steps if step.seen.at >= at]
 
-    def wait(self, wanted: Callable[[LoggedStep], bool], patience_s: float = PATIENCE_S) -> LoggedStep:
+    def wait(self, wanted: Callable[[Step], bool], patience_s: float = PATIENCE_S) -> Step:
         """The first step from now on that is wanted."""
         first, deadline = len(self.steps), time.monotonic() + patience_s
         while time.monotonic() < deadline:
@@ -186,7 +186,7 @@ def phases(*parts: tuple[float, float], isl: int = 400, osl: int = 60, seed: int
     return Traffic("phases", times, lengths[0], lengths[1], start)
 
 
-def totals(steps: Sequence[LoggedStep]) -> dict[str, float]:
+def totals(steps: Sequence[Step]) -> dict[str, float]:
     """What the planner saw, added up over all windows: requests and means."""
     windows = [step.seen.window for step in steps if step.seen.window is not None]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.adapters.decision_log import LoggedStep
 from planner.core.types import Reason
 from planner.local.install import Tools
+from planner.ports import Step
 from tests.e2e.proxy import DIRECT, Mood, door
 from tests.e2e.rig import INTERVAL_S, Rig, phases, rig, send
 from tests.stack import stack_tools
@@ -42,11 +42,11 @@ def metric(live: Rig, name: str) -> float:
     return sum(map(float, found))
 
 
-def blind(step: LoggedStep) -> bool:
+def blind(step: Step) -> bool:
     return step.seen.window is None and step.decision.reason is Reason.HELD_BLIND
 
 
-def sized(step: LoggedStep) -> bool:
+def sized(step: Step) -> bool:
     return step.decision.reason is Reason.SIZED
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from planner.core.types import Decision, Expected, Observation, Reason
+from planner.ports import Step
 from planner.simulation.report.figures import Row, summarise, worst
-from planner.simulation.run import Promise, Run, Step, WorkerSpan
+from planner.simulation.run import Promise, Run, WorkerSpan
 from planner.simulation.traffic.types import Traffic
 
 NAN = float("nan")
