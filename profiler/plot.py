@@ -8,20 +8,10 @@ from typing import Any
 import numpy as np
 
 from planner.core.profiles import Profile
+from planner.simulation.report.plots import GREY, RED, STYLE
 
-INK, GREY, ORANGE = "#1b1b1b", "#777777", "#D55E00"
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
-RING: dict[str, Any] = {"marker": "o", "ls": "", "ms": 10, "mfc": "none", "mec": ORANGE, "mew": 1.4}
+INK = "#1b1b1b"
+RING: dict[str, Any] = {"marker": "o", "ls": "", "ms": 10, "mfc": "none", "mec": RED, "mew": 1.4}
 BEYOND = 1.2
 """How far past the last measured point a curve is drawn, dashed."""
 

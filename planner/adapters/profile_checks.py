@@ -68,15 +68,8 @@ def _prefill_doubts(points: Sequence[PrefillPoint], gpus: int) -> Iterator[str]:
     yield from (f"prefill: ISL {isl:g} is there {lengths.count(isl)} times; give each length once" for isl in twice)
     if not points:
         return
-    quickest = min(p.ttft_s for p in points)
     implied = [p.tokens_per_s_per_gpu * gpus * p.ttft_s / p.isl for p in points if p.tokens_per_s_per_gpu]
-    if quickest > SLOWEST_TTFT_S or (implied and median(implied) > OFF):
-        yield f"prefill.ttft_s starts at {quickest:g}: seconds are expected, this looks like milliseconds"
-    elif implied and median(implied) < 1 / OFF:
-        yield (
-            f"prefill.ttft_s starts at {quickest:g}, {1 / median(implied):.0f} times quicker than its throughput says: "
-            "is it in seconds, or divided by 1000 once too often?"
-        )
+    yield from _unit_doubts("prefill.ttft_s", min(p.ttft_s for p in points), SLOWEST_TTFT_S, implied)
 
 
 def _decode_doubts(points: Sequence[DecodePoint], max_kv_tokens: float | None, gpus: int) -> Iterator[str]:
@@ -88,15 +81,21 @@ def _decode_doubts(points: Sequence[DecodePoint], max_kv_tokens: float | None, g
         yield "decode has a single batch size; at least 2 are needed to tell what a sequence costs"
     if not points:
         return
-    fullest, quickest = max(p.kv_usage for p in points), min(p.itl_s for p in points)
+    fullest = max(p.kv_usage for p in points)
     if fullest > 1.5:
         yield f"decode.kv_usage reaches {fullest:g}: a share from 0 to 1 is expected, this looks like percent"
     implied = [_implied(p, max_kv_tokens, gpus) for p in points if p.tokens_per_s_per_gpu and max_kv_tokens]
-    if quickest > SLOWEST_ITL_S or (implied and median(implied) > OFF):
-        yield f"decode.itl_s starts at {quickest:g}: seconds are expected, this looks like milliseconds"
-    elif implied and median(implied) < 1 / OFF:
+    yield from _unit_doubts("decode.itl_s", min(p.itl_s for p in points), SLOWEST_ITL_S, implied)
+
+
+def _unit_doubts(figure: str, quickest: float, slowest: float, implied: Sequence[float]) -> Iterator[str]:
+    """Whether times are in seconds; ``implied``: each over what throughput makes of it, near 1 in matching units."""
+    off = median(implied) if implied else 1.0
+    if quickest > slowest or off > OFF:
+        yield f"{figure} starts at {quickest:g}: seconds are expected, this looks like milliseconds"
+    elif off < 1 / OFF:
         yield (
-            f"decode.itl_s starts at {quickest:g}, {1 / median(implied):.0f} times quicker than its throughput says: "
+            f"{figure} starts at {quickest:g}, {1 / off:.0f} times quicker than its throughput says: "
             "is it in seconds, or divided by 1000 once too often?"
         )
 
