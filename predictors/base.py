@@ -93,7 +93,7 @@ class Gridded:
 
 def _copied(value: Any) -> Any:
     if isinstance(value, list):
-        return [_copied(v) if isinstance(v, list | Gridded) else v for v in value]
+        return value.copy() if value and isinstance(value[0], float) else [_copied(v) for v in value]
     if isinstance(value, Gridded):
         return value.copy()
     return dict(value) if isinstance(value, dict) else value

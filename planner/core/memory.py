@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from planner.core.histogram import Histogram, joined
 from planner.core.tuning import Tuning
@@ -86,11 +87,12 @@ def dispersion(memory: Memory, tuning: Tuning) -> tuple[float, float]:
     mean, whatever the slow trend does (von Neumann's successive differences). Steps of the rate are
     trimmed off. Few windows say nothing: the estimate starts at Poisson.
     """
-    ticks = memory.ticks
-    pairs = [(a, b, sa + sb) for (a, sa), (b, sb) in itertools.pairwise(ticks) if 0.7 < sa / sb < 1.4 and a + b > 0]
-    if len(pairs) < 6:
+    pairs = itertools.pairwise(memory.ticks)
+    ratios = [((b - a) * (b - a) / (a + b), (a + b) / (sa + sb))
+              for (a, sa), (b, sb) in pairs if 0.7 < sa / sb < 1.4 and a + b > 0]  # fmt: skip
+    if len(ratios) < 6:
         return 1.0, 0.0
-    ratios = sorted(((b - a) ** 2 / (a + b), (a + b) / s) for a, b, s in pairs)
+    ratios.sort(key=itemgetter(0))
     kept = ratios[: max(1, int(len(ratios) * tuning.dispersion_trim))]
     index, rate = (sum(part) / len(kept) for part in zip(*kept, strict=True))
     return max(1.0, tuning.dispersion_untrim * index), rate
