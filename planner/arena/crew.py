@@ -22,11 +22,11 @@ class Piece:
     size: float = 0.0  # the largest are begun first
 
 
-Watcher = Callable[[str, int], Callable[[], None]]
-"""Told that a kind of work begins and how many pieces it has; its answer is called after each."""
+Watcher = Callable[[str, int, int], Callable[[], None]]
+"""Told a kind of work, its pieces, and how many more were kept from before; its answer is called after each piece."""
 
 
-def unwatched(title: str, total: int) -> Callable[[], None]:
+def unwatched(title: str, total: int, kept: int) -> Callable[[], None]:
     """Nobody looks."""
     return lambda: None
 
@@ -44,7 +44,7 @@ class Crew:
         kinds = [piece.work.__name__ for piece in pieces]
         results = [self.store.get(k, p.key) if p.key else MISSING for k, p in zip(kinds, pieces, strict=True)]
         missing = sorted((i for i, r in enumerate(results) if r is MISSING), key=lambda i: -pieces[i].size)
-        done = self.watcher(title, len(missing)) if missing else None
+        done = self.watcher(title, len(missing), len(pieces) - len(missing)) if missing else None
         for i, result in self._results(pieces, missing):
             results[i] = result
             if pieces[i].key:

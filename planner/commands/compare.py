@@ -146,5 +146,7 @@ def _held(cases: list[Case], jobs: int | None, fresh: bool, backend: str, cluste
     from planner.arena.crew import Crew, hired
 
     kept = store.Store(None if fresh else store.folder())
-    with hired(backend, cluster), tally() as watcher:
+    runs = sum(len(case.contenders) * case.settings.seeds for case in cases)
+    opening = f"{runs} run{'s' * (runs != 1)} in {len(cases)} case{'s' * (len(cases) != 1)}"
+    with hired(backend, cluster), tally(opening) as watcher:
         return held(cases, Crew(kept, jobs or (joblib.cpu_count() if backend == "loky" else -1), watcher))
