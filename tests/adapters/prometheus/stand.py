@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 import urllib.parse
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.adapters import children
 from planner.adapters.prometheus import Access, PrometheusSource, Server, SharedReader, Subject
 from planner.adapters.prometheus.source import Fleet
 from planner.core.types import Observation
@@ -162,7 +163,7 @@ def free_port() -> int:
 
 @contextmanager
 def prometheus(folder: Path, config: str, *arguments: str, ready: str | None = None) -> Iterator[str]:
-    """A running server; its address."""
+    """A running server; its address. It ends with us, whatever ends us."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs a Prometheus server: apt-get install prometheus")
@@ -170,15 +171,13 @@ def prometheus(folder: Path, config: str, *arguments: str, ready: str | None = N
     (folder / "prometheus.yml").write_text(config)
     command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", *arguments]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-        try:
-            wait_for(lambda: _listens(port) or process.poll() is not None)
-            assert process.poll() is None, (folder / "log").read_text()
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
+    process = children.spawn(command, os.environ, folder / "log", folder)
+    try:
+        wait_for(lambda: _listens(port) or process.poll() is not None)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        children.end(process, 20.0)
 
 
 @contextmanager
