@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.core.attainment import let_down
@@ -40,6 +40,7 @@ def test_more_traffic_never_asks_for_fewer(pools, sla, demand, factor):
     assert never_fewer(fleet(pools, sla, busier), fleet(pools, sla, demand))
 
 
+@example((AGGREGATED,), Sla(1.0, 0.25), load(18.0, 50.0, 54.0, 23.0), 0.375, 0.99)  # less than a replica
 @given(POOLS, slas, loads, st.floats(0.3, 3.0), st.sampled_from([0.5, 0.99, 1.0, 1.01, 2.0]))
 def test_a_fleet_is_enough_where_its_misses_are_allowed(pools, sla, demand, factor, part):
     """Most of sizing asks only whether misses are few enough, and is answered before they are all counted."""

@@ -23,6 +23,9 @@ from planner.core.policy import Pool, Promise, Sla, What
 from planner.core.profiles import DecodeCurve, DecodeSurface
 from planner.core.types import Role
 
+LEAST_FREE = 0.05
+"""An aggregated replica is always left this share of its time for decode: however many prompts there are, a miss stays a number."""
+
 GRID = 32
 """Points of the throughput table of a replica: 3 % apart for a hundred sequences, enough for a headroom of 10 %."""
 
@@ -447,15 +450,13 @@ class AggregatedModel(PoolModel):
         return self._dragging(n, rate) if self._is_mean else self._slow(n, rate)
 
     def _either(self, n: float, rate: float) -> float:
-        """Share of requests that miss a target because of this pool; misses of both count twice."""
-        busy = rate * self.prompts.mean_s
-        free = 1.0 - busy / n
-        if free <= 0.05:
-            return 2.0 + (busy - 0.95 * n) / n
-        itl = self.itl_s(n, rate)
-        slow = self.decoding.slow(
-            n, free / self.slowness, rate * self.tokens, self.tokens, self._held(free), self.load.dispersion_at(rate)
-        )
+        """Share of requests that miss a target because of this pool; misses of both count twice.
+
+        Where prompts alone take nearly all the time the shortage comes on top.
+        """
+        free, short = self._free(n, rate), max(0.0, rate * self.prompts.mean_s / n - (1.0 - LEAST_FREE))
+        itl = self.decoding.itl_s(rate * self.tokens / n, free / self.slowness)
+        slow = short + self._above(self._held(free), free, n, rate)
         if itl is None:
             return 1.0 + slow + self.prompts.miss(n, rate, max(self.sla.itl_s, self.alone_s) * free)
         return slow + self._unlucky(n, rate, itl * free) + self.prompts.miss(n, rate, itl * free)
@@ -514,7 +515,7 @@ class AggregatedModel(PoolModel):
 
     def _free(self, n: float, rate: float) -> float:
         """Share of the time that is left for decode, as far as can be told."""
-        return max(0.05, 1.0 - rate * self.prompts.mean_s / n)
+        return max(LEAST_FREE, 1.0 - rate * self.prompts.mean_s / n)
 
     def _step_s(self, n: float, rate: float) -> float:
         """A decode step without prompts in it, also beyond saturation."""
