@@ -24,7 +24,7 @@ from planner.core.profiles import DecodeCurve, DecodeSurface
 from planner.core.types import Role
 
 LEAST_FREE = 0.05
-"""An aggregated replica is always left this share of its time for decode: however many prompts there are, a miss stays a number."""
+"""An aggregated replica is always left this share of its time for decode, so that a miss stays a number."""
 
 GRID = 32
 """Points of the throughput table of a replica: 3 % apart for a hundred sequences, enough for a headroom of 10 %."""
