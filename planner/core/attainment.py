@@ -1,19 +1,19 @@
 """How many promises were kept, as far as buckets show, and what is left of the error budget.
 
 A target between two bucket edges is seen as a bracket. Inside it the tail is
-taken to fall geometrically, which is exact for an exponential wait. A
-request's mean ITL is not exposed at all; the mean step of its worker over a
+taken to fall geometrically, which is exact for an exponential wait. Where no
+engine tells each request's own mean ITL, the mean step of its worker over a
 few seconds stands for it, since all sequences of a worker share the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from planner.core.histogram import Histogram
-from planner.core.policy import Measure, Promise, Sla, What
+from planner.core.policy import Measure, Pool, Promise, Sla, What
 from planner.core.tuning import Tuning
-from planner.core.types import PoolReading
+from planner.core.types import PoolReading, Role
 
 
 def late_share(ttft: Histogram | None, target_s: float) -> float | None:
@@ -36,10 +36,14 @@ def late_share(ttft: Histogram | None, target_s: float) -> float | None:
 
 
 def slow_share(reading: PoolReading, target_s: float) -> float | None:
-    """Share of token gaps on workers whose mean step was above ``target_s``; ``None`` without any.
+    """Share of requests whose own mean ITL was above ``target_s``; ``None`` where nothing tells.
 
-    Without per-worker means the pool's mean speaks for all.
+    Without a histogram of them, of token gaps on workers whose mean step was; without per-worker means the pool's
+    mean speaks for all.
     """
+    own = late_share(reading.request_itl, target_s)
+    if own is not None:
+        return own
     if reading.worker_steps:
         total = sum(gaps for _, gaps in reading.worker_steps)
         return sum(gaps for mean, gaps in reading.worker_steps if mean > target_s) / total
@@ -50,8 +54,7 @@ def slow_share(reading: PoolReading, target_s: float) -> float | None:
 def let_down(promise: Promise, sla: Sla, ttft: Histogram, decoding: Sequence[PoolReading]) -> float:
     """What a window took from a promise, of every request: the share that missed, or the mean over its target.
 
-    The worst decoding pool speaks for all; shares of the two latencies add up. No metric tells a request's own ITL:
-    its mean is taken over token gaps here.
+    The worst decoding pool speaks for all; shares of the two latencies add up.
     """
     found = sum(_TAKEN[what](promise.measure, sla.target_s(what), ttft, decoding) for what in promise.latencies)
     return found if promise.measure.share is None else min(1.0, found)
@@ -61,7 +64,17 @@ def measured(promise: Promise, decoding: Sequence[PoolReading]) -> bool:
     """Whether the window showed all latencies of a promise: no token gaps are measured, no metric of them is not."""
     if What.ITL not in promise.latencies:
         return True
-    return bool(decoding) and all(r.worker_steps or r.step_seconds is not None for r in decoding)
+    told = (r.worker_steps or r.step_seconds is not None or r.request_itl is not None for r in decoding)
+    return bool(decoding) and all(told)
+
+
+def visible(promise: Promise, pools: Sequence[Pool], told: Container[str]) -> bool:
+    """Whether all misses show: which answers met prompts in the same worker, only requests' own ITL tells.
+
+    ``told`` names the pools whose engines tell it.
+    """
+    blind = (pool.role is Role.AGGREGATED and pool.name not in told for pool in pools)
+    return What.ITL not in promise.latencies or not any(blind)
 
 
 def _taken_ttft(measure: Measure, target_s: float, ttft: Histogram, _: Sequence[PoolReading]) -> float:
@@ -71,14 +84,19 @@ def _taken_ttft(measure: Measure, target_s: float, ttft: Histogram, _: Sequence[
 def _taken_itl(measure: Measure, target_s: float, _: Histogram, decoding: Sequence[PoolReading]) -> float:
     if measure.share is not None:
         return max((slow_share(reading, target_s) or 0.0 for reading in decoding), default=0.0)
-    return max((mean_step_s(reading) or 0.0 for reading in decoding), default=0.0) / target_s
+    return max((mean_itl_s(reading) or 0.0 for reading in decoding), default=0.0) / target_s
 
 
 _TAKEN = {What.TTFT: _taken_ttft, What.ITL: _taken_itl}
 
 
-def mean_step_s(reading: PoolReading) -> float | None:
-    """Mean token gap of a pool in seconds; ``None`` without any."""
+def mean_itl_s(reading: PoolReading) -> float | None:
+    """Mean ITL of a pool in seconds: over requests where engines tell, else over token gaps; ``None`` without any.
+
+    To an engine an answer of one token has an ITL of 0 s.
+    """
+    if reading.request_itl is not None and reading.request_itl.mean is not None:
+        return reading.request_itl.mean
     if reading.worker_steps:
         return sum(mean * gaps for mean, gaps in reading.worker_steps) / sum(gaps for _, gaps in reading.worker_steps)
     return reading.step_seconds.mean if reading.step_seconds is not None else None

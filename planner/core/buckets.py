@@ -12,5 +12,7 @@ DYNAMO_BUCKETS: Mapping[str, tuple[float, ...]] = {
     "input_tokens": (100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000, INF),
     "output_tokens": (100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000, INF),
     "duration": (2, 4, 8, 16, 32, 64, 130, 260, 510, INF),
+    "request_itl": (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, INF),
 }  # fmt: skip
-"""NVIDIA Dynamo 1.6.1's frontend, from the text of its ``/metrics``; seconds or tokens."""
+"""NVIDIA Dynamo 1.6.1's frontend and, of ``request_itl``, its vLLM workers, from the text of their ``/metrics``;
+seconds or tokens."""

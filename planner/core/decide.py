@@ -14,7 +14,8 @@ from planner.core import law_classic, law_slo
 from planner.core.attainment import let_down, measured, spent
 from planner.core.constraints import constrain
 from planner.core.correction import Evidence, gather
-from planner.core.memory import remember
+from planner.core.histogram import Histogram
+from planner.core.memory import faded, remember
 from planner.core.policy import Policy
 from planner.core.proposal import Proposal
 from planner.core.state import PlannerState
@@ -119,6 +120,7 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         if seen.window is not None:
             old = evidence.get(pool.name, Evidence())
             evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
+    request_itl = _request_itl(policy, state.request_itl, seen)
     if state.decided_at is None:  # a start that knows nothing keeps what it found for a stabilization window
         found = {name: reading.requested for name, reading in seen.pools.items()}
         state = replace(state, decided_at=seen.at, recent=((seen.at, found),))
@@ -128,16 +130,27 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         memory=remember(state.memory, seen.window, elapsed, policy.tuning),
         evidence=evidence,
         supply=supply,
-        budgets=_budgets(policy, state.budgets, seen),
+        budgets=_budgets(policy, state.budgets, seen, request_itl),
+        request_itl=request_itl,
     )
 
 
-def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation) -> Mapping[str, float]:
+def _request_itl(policy: Policy, before: Mapping[str, Histogram], seen: Observation) -> Mapping[str, Histogram]:
+    """Requests of late by their own mean ITL, where engines tell: a window holds too few to see inside a bucket."""
+    if seen.window is None:
+        return before
+    keep = policy.tuning.mix_memory ** (seen.window.seconds / policy.interval_s)
+    told = {name: now for name, reading in seen.pools.items() if (now := reading.request_itl) is not None}
+    return {name: faded(before.get(name), now, keep) or now for name, now in told.items()}
+
+
+def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation,
+             request_itl: Mapping[str, Histogram]) -> Mapping[str, float]:  # fmt: skip
     """The error budget of every promise after this window; what was not measured in full proves no promise kept."""
     window = seen.window
     if window is None or window.ttft is None or window.ttft.count <= 0:
         return budgets
-    requests, decoding, after = window.ttft.count, _decoding(policy, seen.pools), {}
+    requests, decoding, after = window.ttft.count, _decoding(policy, seen.pools, request_itl), {}
     for promise in policy.sla.promises:
         missed = let_down(promise, policy.sla, window.ttft, decoding) * requests
         old, allowance = budgets.get(promise.what, 0.0), promise.measure.allowance
@@ -146,5 +159,7 @@ def _budgets(policy: Policy, budgets: Mapping[str, float], seen: Observation) ->
     return after
 
 
-def _decoding(policy: Policy, pools: Mapping[str, PoolReading]) -> list[PoolReading]:
-    return [pools[pool.name] for pool in policy.pools if pool.role is not Role.PREFILL and pool.name in pools]
+def _decoding(policy: Policy, pools: Mapping[str, PoolReading],
+              request_itl: Mapping[str, Histogram]) -> list[PoolReading]:  # fmt: skip
+    names = (pool.name for pool in policy.pools if pool.role is not Role.PREFILL and pool.name in pools)
+    return [replace(pools[name], request_itl=request_itl.get(name)) for name in names]

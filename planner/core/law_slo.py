@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.core import demand
-from planner.core.attainment import urgency
+from planner.core.attainment import urgency, visible
 from planner.core.correction import Correction, Evidence, corrected
 from planner.core.load import Load
 from planner.core.memory import recent_rate, turn_page
-from planner.core.policy import Policy, Promise, What
+from planner.core.policy import Policy, Promise
 from planner.core.proposal import Proposal
 from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
@@ -124,9 +124,8 @@ def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: P
               load: Load) -> dict[str, int]:  # fmt: skip
     """Replicas at today's price of one promise, by the models of its pools."""
     pools, allowance = slo.those(policy.pools, parts), promise.measure.allowance
-    # which answers met prompts in the same worker, no metric tells
-    visible = What.ITL not in promise.latencies or all(pool.role is not Role.AGGREGATED for pool in pools)
-    urgent = urgency(state.budgets.get(promise.what, 0.0), load.mean_rate, allowance, policy.tuning, visible)
+    told = visible(promise, pools, state.request_itl)
+    urgent = urgency(state.budgets.get(promise.what, 0.0), load.mean_rate, allowance, policy.tuning, told)
     price = math.exp((state.prices.get(promise.what, Price()).log or 0.0) + urgent)
     cap = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) / len(mix.leads(pools))
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}

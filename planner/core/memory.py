@@ -57,8 +57,8 @@ def turn_page(memory: Memory, tuning: Tuning) -> Memory:
         now = min(1.0, seen.cached_tokens / seen.input_tokens.total)
         cached += (1.0 - tuning.mix_memory) * (now - cached)
     mix = Mix(
-        _faded(memory.mix.input_tokens, seen.input_tokens, tuning.mix_memory),
-        _faded(memory.mix.output_tokens, seen.output_tokens, tuning.mix_memory),
+        faded(memory.mix.input_tokens, seen.input_tokens, tuning.mix_memory),
+        faded(memory.mix.output_tokens, seen.output_tokens, tuning.mix_memory),
         cached,
     )
     return Memory(None, 0.0, memory.ticks, mix)
@@ -108,7 +108,8 @@ def recent_rate(memory: Memory, over_s: float) -> float | None:
     return requests / seconds if seconds > 0 else None
 
 
-def _faded(old: Histogram | None, new: Histogram | None, keep: float) -> Histogram | None:
+def faded(old: Histogram | None, new: Histogram | None, keep: float) -> Histogram | None:
+    """What was counted before, of which ``keep`` is left, and since; of other buckets than now, nothing."""
     if new is None or new.count <= 0:
         return old
     if old is None or old.edges != new.edges:

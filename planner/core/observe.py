@@ -39,16 +39,21 @@ class FrontDoor:
     duration: Cumulative | None = None
 
 
+ByWorker = Mapping[str, Mapping[str, Cumulative]]
+"""One histogram of each worker, by pool and worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """What was exposed at ``at``: counters by frontend instance, gauges by pool."""
 
     at: float
     front: Mapping[str, FrontDoor]  # by instance
-    pools: Mapping[str, PoolReading]  # gauges; step_seconds is filled in by ``observe``
-    steps: Mapping[str, Mapping[str, Cumulative]] = field(default_factory=dict)  # pool → worker → ITL histogram
+    pools: Mapping[str, PoolReading]  # gauges; latencies are filled in by ``observe``
+    steps: ByWorker = field(default_factory=dict)  # seconds, one value per token gap
     problems: tuple[str, ...] = ()
     counted_at: float | None = None  # the moment the counters are of, where scrapes are older than the look
+    request_itl: ByWorker = field(default_factory=dict)  # seconds, one value per request that finished: its mean gap
 
 
 def observe(before: Scrape | None, after: Scrape) -> Observation:
@@ -59,9 +64,15 @@ def observe(before: Scrape | None, after: Scrape) -> Observation:
     went down was restarted, and what it shows is all since then. A signal that
     no instance exposes stays ``None``.
     """
-    steps = {pool: _steps(before.steps.get(pool, {}) if before else {}, now) for pool, now in after.steps.items()}
+    steps = _increases(before.steps if before else {}, after.steps)
+    own = _increases(before.request_itl if before else {}, after.request_itl)
     pools = {
-        name: replace(reading, step_seconds=_merged(steps.get(name, {}).values()), worker_steps=_means(steps.get(name)))
+        name: replace(
+            reading,
+            step_seconds=_merged(steps.get(name, {}).values()),
+            request_itl=_merged(own.get(name, {}).values()),
+            worker_steps=_means(steps.get(name)),
+        )
         for name, reading in after.pools.items()
     }
     window = None
@@ -113,9 +124,13 @@ def _increase(old: Cumulative | None, new: Cumulative | None) -> Histogram | Non
     return Histogram(new.edges, counts, total)
 
 
-def _steps(old: Mapping[str, Cumulative], new: Mapping[str, Cumulative]) -> dict[str, Histogram]:
-    increases = ((worker, _increase(old.get(worker), now)) for worker, now in new.items())
-    return {worker: grown for worker, grown in increases if grown is not None}
+def _increases(before: ByWorker, after: ByWorker) -> dict[str, dict[str, Histogram]]:
+    found = {}
+    for pool, own in after.items():
+        old = before.get(pool, {})
+        grown = ((worker, _increase(old.get(worker), now)) for worker, now in own.items())
+        found[pool] = {worker: histogram for worker, histogram in grown if histogram is not None}
+    return found
 
 
 def _means(steps: Mapping[str, Histogram] | None) -> tuple[tuple[float, float], ...]:

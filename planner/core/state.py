@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planner.core.correction import Correction, Evidence
+from planner.core.histogram import Histogram
 from planner.core.load import Load
 from planner.core.memory import Memory
 from planner.core.supply import Supply
@@ -40,6 +41,7 @@ class PlannerState:
     predictors: Mapping[str, Predictor] = field(default_factory=dict)  # by series; never changed in place
     budgets: Mapping[str, float] = field(default_factory=dict)  # by promise: what was let down beyond its allowance
     prices: Mapping[str, Price] = field(default_factory=dict)  # by promise
+    request_itl: Mapping[str, Histogram] = field(default_factory=dict)  # by pool that tells: of late, fading
     answering: float | None = None  # answer tokens per second offered, over as long as an answer takes
     load: Load | None = None  # what the last full decision was made for
     recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)

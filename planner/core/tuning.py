@@ -23,7 +23,8 @@ class Tuning:
     dispersion_untrim: float = 1.32
     """…and what trimming takes off a chi-square is put back (its lowest 95 % have 1 / 1.32 of its mean). 0: Poisson."""
     mix_memory: float = 0.7
-    """Share of the length histograms kept from one minute to the next: the mix drifts, samples are many."""
+    """Share of the length histograms, and of requests by their ITL, kept from one interval to the next: the mix drifts,
+    samples are many."""
     forecast_spread: float = 1.0
     """The forecast's own spread of rates, as it was calibrated. 0: a point forecast."""
     drift: bool = True

@@ -74,6 +74,7 @@ class PoolReading:
     kv_usage: float | None = None  # mean share of KV blocks in use, 0 … 1
     kv_usage_max: float | None = None  # of the fullest replica
     step_seconds: Histogram | None = None  # engine's own inter-token latency over the window
+    request_itl: Histogram | None = None  # aggregated: seconds, one value per request that finished: its own mean
     worker_steps: tuple[tuple[float, float], ...] = ()  # (mean ITL in seconds, token gaps) of each worker, window
     backlog: tuple[float, ...] | None = None  # waiting requests per replica, where the source tells
     workers: tuple[WorkerReading, ...] = field(default=(), compare=False, metadata={"logged": False})

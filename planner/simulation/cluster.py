@@ -214,7 +214,7 @@ class SimulatedCluster:
     def _scrape(self, at: float) -> Scrape:
         now = at - self._epoch_s
         pools: dict[str, PoolReading] = {}
-        workers = {}
+        steps, request_itl = {}, {}
         for pool, fleet in self._fleets.items():
             numbers = {w.number for w in fleet.serving if w.number is not None}
             reading = PoolReading(
@@ -223,9 +223,9 @@ class SimulatedCluster:
                 starting_s=tuple(now - w.asked_s for w in (*fleet.starting, *fleet.pending)),
                 startups_s=tuple(fleet.startups_s),
             )
-            pools[pool], workers[pool] = pool_gauges(self.plant, pool, numbers, reading)
+            pools[pool], steps[pool], request_itl[pool] = pool_gauges(self.plant, pool, numbers, reading)
             fleet.startups_s.clear()
-        return scrape(at, self.plant.counters(), pools, workers)
+        return scrape(at, self.plant.counters(), pools, steps, request_itl)
 
 
 class VirtualClock:

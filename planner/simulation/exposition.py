@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.buckets import DYNAMO_BUCKETS
-from planner.core.observe import Cumulative, FrontDoor, Scrape
+from planner.core.observe import ByWorker, Cumulative, FrontDoor, Scrape
 from planner.core.types import PoolReading, WorkerReading
 from planner.simulation.engine import Counters, Plant
 from planner.simulation.engine.plant import WorkerGauges
@@ -23,7 +23,7 @@ FRONTEND = "frontend-0"
 
 
 def scrape(at: float, counters: Counters, pools: Mapping[str, PoolReading],
-           steps: Mapping[str, Mapping[str, Cumulative]]) -> Scrape:  # fmt: skip
+           steps: ByWorker, request_itl: ByWorker) -> Scrape:  # fmt: skip
     """The plant's counters as one frontend's exposition, its workers' beside it."""
     front = FrontDoor(
         started=float(counters.started),
@@ -36,7 +36,7 @@ def scrape(at: float, counters: Counters, pools: Mapping[str, PoolReading],
         itl=cumulative("itl", counters.itl, counters.itl_sum),
         duration=cumulative("duration", counters.duration, counters.duration_sum),
     )
-    return Scrape(at, {FRONTEND: front}, pools, steps)
+    return Scrape(at, {FRONTEND: front}, pools, steps, request_itl=request_itl)
 
 
 def cumulative(signal: str, counts: NDArray[np.float64], total: float) -> Cumulative:
@@ -46,8 +46,8 @@ def cumulative(signal: str, counts: NDArray[np.float64], total: float) -> Cumula
 
 def pool_gauges(
     plant: Plant, pool: str, serving: set[int], reading: PoolReading
-) -> tuple[PoolReading, dict[str, Cumulative]]:
-    """A pool's gauges and its workers' ITL histograms, as their own ``/metrics`` show them.
+) -> tuple[PoolReading, dict[str, Cumulative], dict[str, Cumulative]]:
+    """A pool's gauges and its workers' ITL, by token gap and (aggregated) by request, as their own ``/metrics`` show.
 
     Draining workers are scraped until they end; what they do counts as running, not as ready.
     """
@@ -66,8 +66,12 @@ def pool_gauges(
             _worker(number, w, *prompts.get(number, (0.0, 0.0))) for number, w in workers.items() if number in serving
         ),
     )
-    steps = {str(number): cumulative("itl", w.itl, w.itl_sum) for number, w in workers.items() if w.itl_sum > 0}
-    return filled, steps
+    speaking = {str(number): w for number, w in workers.items() if w.itl_sum > 0}
+    steps = {name: cumulative("itl", w.itl, w.itl_sum) for name, w in speaking.items()}
+    if plant.parameters.pool(pool).role != "aggregated":
+        return filled, steps, {}
+    own = {name: cumulative("request_itl", w.request_itl, w.request_itl_sum) for name, w in speaking.items()}
+    return filled, steps, own
 
 
 def _worker(number: int, gauges: WorkerGauges, prompt_tokens: float, prompt_s: float) -> WorkerReading:

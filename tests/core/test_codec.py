@@ -24,6 +24,7 @@ readings = st.builds(
     starting_s=st.lists(finite, max_size=3).map(tuple),
     running=maybe,
     step_seconds=st.none() | histograms,
+    request_itl=st.none() | histograms,
     worker_steps=st.lists(st.tuples(finite, finite), max_size=2).map(tuple),
     backlog=st.none() | st.lists(finite, max_size=2).map(tuple),
 )

@@ -151,3 +151,19 @@ def test_what_a_window_takes_from_a_promise(what, measure, taken):
     decoding = [PoolReading(1, 1, step_seconds=histogram("itl", 0.030, 500))]
 
     assert let_down(Promise(what, measure), Sla(0.5, 0.025), first, decoding) == pytest.approx(taken)
+
+
+@pytest.mark.parametrize(
+    ("what", "measure", "taken"),
+    [
+        (What.ITL, Measure(0.9), 0.2),  # 2 of 10 answers slower than the target, an edge; the mean step is not
+        (What.ITL, MEAN, (8 * 0.012 + 2 * 0.040) / 10 / 0.025),  # over requests, not over token gaps
+        (What.BOTH, Measure(0.99), 0.45),
+    ],
+)
+def test_requests_own_itl_goes_before_the_steps_of_their_workers(what, measure, taken):
+    first = histogram("ttft", 0.2, 75).plus(histogram("ttft", 2.2, 25))
+    own = histogram("request_itl", 0.012, 8).plus(histogram("request_itl", 0.040, 2))
+    decoding = [PoolReading(1, 1, step_seconds=histogram("itl", 0.015, 500), request_itl=own)]
+
+    assert let_down(Promise(what, measure), Sla(0.5, 0.025), first, decoding) == pytest.approx(taken)

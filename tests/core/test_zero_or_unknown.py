@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.attainment import late_share, slow_share, spent, urgency
+from planner.core.attainment import late_share, slow_share, spent, urgency, visible
 from planner.core.decide import decide
 from planner.core.histogram import Histogram
 from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.policy import Measure, Promise, Sla, What
 from planner.core.state import PlannerState
 from planner.core.tuning import Tuning
 from planner.core.types import PoolReading
-from tests.core.worlds import histogram, policy, seen
+from tests.core.worlds import AGGREGATED, histogram, policy, seen
 
 INF = float("inf")
 
@@ -96,6 +97,73 @@ def test_slow_workers_count_by_their_tokens():
 
     assert slow_share(reading, 0.025) == pytest.approx(0.3)
     assert slow_share(PoolReading(2, 2), 0.025) is None
+
+
+def test_requests_own_itl_tells_more_than_their_workers():
+    """Nine of ten within the target on workers that were quick on average; nobody finished: the workers tell."""
+    own = histogram("request_itl", 0.020, 90).plus(histogram("request_itl", 0.030, 10))
+    reading = PoolReading(2, 2, worker_steps=((0.030, 300.0), (0.010, 700.0)))
+
+    assert slow_share(replace(reading, request_itl=own), 0.025) == pytest.approx(0.1)
+    assert slow_share(replace(reading, request_itl=histogram("request_itl", 0.02, 0)), 0.025) == pytest.approx(0.3)
+
+
+def test_a_restarted_worker_counts_its_answers_anew():
+    def scraped(at, worker, within, all_):
+        edges = (0.025, INF)
+        return Scrape(
+            at,
+            {"a": door(10.0)},
+            {"aggregated": PoolReading(2, 2)},
+            request_itl={"aggregated": {"steady": Cumulative(edges, (100.0 + at, 110.0 + 2 * at), 3.0 + 0.05 * at),
+                                        worker: Cumulative(edges, (within, all_), 0.02 * all_)}},
+        )  # fmt: skip
+
+    before = scraped(0, "other", 500.0, 900.0)
+    restarted = observe(before, scraped(5, "other", 3.0, 4.0)).pools["aggregated"].request_itl
+    new = observe(before, scraped(5, "new", 3.0, 4.0)).pools["aggregated"].request_itl
+
+    assert restarted == new
+    assert new is not None
+    assert new.counts == (8.0, 6.0)
+    assert new.total == pytest.approx(0.25 + 0.08)
+
+
+def test_an_aggregated_pool_lowers_its_price_only_where_requests_tell_their_itl():
+    """What each answer met in its worker no step tells; and what stops telling proves nothing from then on."""
+    own = histogram("request_itl", 0.012, 500.0)
+    rule = policy(pools=(AGGREGATED,))
+
+    def after(*told: bool) -> PlannerState:
+        state = PlannerState()
+        for tick, tells in enumerate(told):
+            reading = PoolReading(2, 2, worker_steps=((0.012, 5e4),), request_itl=own if tells else None)
+            look = seen(60.0 * tick, 100.0, fleet={"aggregated": 2})
+            _, state = decide(rule, state, replace(look, pools={"aggregated": reading}))
+        return state
+
+    joint = rule.sla.joint
+    assert after(True, True).budgets == pytest.approx(after(False, False).budgets)
+    assert visible(joint, rule.pools, after(True, True).request_itl)
+    assert not visible(joint, rule.pools, after(False, False).request_itl)
+    assert not visible(joint, rule.pools, after(True, False).request_itl)
+    assert visible(Promise(What.TTFT, Measure(0.99)), rule.pools, ())
+    assert visible(joint, policy().pools, ())  # split, the steps tell
+
+
+def test_few_answers_at_a_time_are_looked_at_together():
+    """A window of ten answers, none slow, cannot show that fewer than one in a thousand is; many windows can."""
+    state, rule = PlannerState(), policy(pools=(AGGREGATED,), sla=Sla(0.5, 0.020))
+    own = histogram("request_itl", 0.008, 9).plus(histogram("request_itl", 0.015, 1))
+    alone = slow_share(PoolReading(1, 1, request_itl=own), 0.020)
+    for tick in range(100):
+        look = seen(5.0 * tick, 2.0, fleet={"aggregated": 1})
+        _, state = decide(rule, state, replace(look, pools={"aggregated": PoolReading(1, 1, request_itl=own)}))
+    together = slow_share(PoolReading(1, 1, request_itl=state.request_itl["aggregated"]), 0.020)
+
+    assert alone is not None
+    assert together is not None
+    assert together < 0.2 * alone
 
 
 def test_token_gaps_that_nobody_measured_earn_no_error_budget():

@@ -182,3 +182,20 @@ def test_a_policy_sees_windows_and_buckets_and_nothing_else():
     assert all(window is not None and window.seconds == 5.0 for window in windows[1:])
     assert sum(window.started for window in windows[1:] if window) == mine.requests
     assert sum(w.input_tokens.total for w in windows[1:] if w) == pytest.approx(mine.input_tokens.sum(), rel=0.01)
+
+
+def test_aggregated_workers_tell_each_requests_own_itl_by_bucket():
+    """What windows count is what became of the requests; split, steps tell it and engines are not asked."""
+    fleet = {"aggregated": 2}
+    done, script = run([(0.0, fleet)], rates=(25.0,) * 4, pools=tuple(fleet))
+    told = [seen.pools["aggregated"].request_itl for seen in script.seen]
+    counted = [histogram for histogram in told if histogram is not None]
+    _, split = run([(0.0, ONE)])
+
+    itl = done.itl_s[done.traffic.arrivals_s < 200.0]  # these have all ended before the last look
+    late = done.itl_s[np.isfinite(done.itl_s)] > 0.025
+    assert len(itl) <= sum(h.count for h in counted) <= len(done.itl_s)
+    assert 0 < sum(sum(h.counts[2:]) for h in counted) <= late.sum()
+    assert sum(sum(h.counts[2:]) for h in counted) >= (itl > 0.025).sum()
+    assert sum(h.total for h in counted) == pytest.approx(done.itl_s.sum(), rel=0.05)
+    assert all(seen.pools["decode"].request_itl is None for seen in split.seen)

@@ -22,8 +22,8 @@ every request is ``inlined`` (seven times as fast), what is rare is called.
 inlined = njit(cache=True, _nrt=False, forceinline=True)
 
 # rows of ``State.hist``: bucket edges of each signal, and below them (+ SIGNALS) the counts
-TTFT, ITL, ISL, OSL, DURATION = range(5)
-SIGNALS, BUCKETS = 5, 24
+TTFT, ITL, ISL, OSL, DURATION, REQUEST_ITL = range(6)  # of the last one each worker counts its own
+SIGNALS, BUCKETS = 6, 24
 LIVE_ROWS = 2  # row of ``State.rows`` that lists batch workers that serve or drain; rows 0 and 1: who serves, by stage
 # worker status
 FREE, SERVING, DRAINING, GONE = range(4)
@@ -227,17 +227,19 @@ def _count_first_token(s, request, at):
 
 
 @inlined
-def _count_end(s, request, at):
+def _count_end(s, w, request, at):
     duration = at - s.req[request].arrival
     s.gi[FINISHED] += 1
     s.hist[OSL + SIGNALS, _bucket(s.hist[OSL], s.req[request].osl)] += 1
     s.gf[OSL_SUM] += s.req[request].osl
     s.hist[DURATION + SIGNALS, _bucket(s.hist[DURATION], duration)] += 1
     s.gf[DURATION_SUM] += duration
+    itl = 0.0
     if s.req[request].osl > 1:
-        s.req[request].itl = (duration - s.req[request].ttft) / (s.req[request].osl - 1)
-    else:
-        s.req[request].itl = 0.0
+        itl = (duration - s.req[request].ttft) / (s.req[request].osl - 1)
+    s.req[request].itl = itl
+    s.wk[w].answers[_bucket(s.hist[REQUEST_ITL], itl)] += 1.0
+    s.wk[w].answers_s += itl
 
 
 @compiled
@@ -475,7 +477,7 @@ def _prefilled(s, w, request, at):
         _count_first_token(s, request, at)
         s.gf[GENERATED] += 1.0
         if s.req[request].osl <= 1:
-            _count_end(s, request, at)
+            _count_end(s, w, request, at)
             return
         _push_sequence(s, w, v + s.req[request].osl - 1, request, v)
     else:
@@ -527,7 +529,7 @@ def _batch_event(s, p, w, at):
         s.wk[w].kv -= _context(s, request) + s.seq[w, 0].v - joined
         s.wk[w].held -= _context(s, request)
         _remove_sequence(s, w, 0)
-        _count_end(s, request, at)
+        _count_end(s, w, request, at)
     if s.wk[w].n == 0:
         s.wk[w].kv, s.wk[w].debt = 0.0, 0.0
     if s.wk[w].phase_end <= s.wk[w].v + 1e-9:

@@ -12,7 +12,7 @@ from planner.simulation.engine import kernel as k
 from planner.simulation.engine.parameters import PlantParameters, speeds_of
 from planner.simulation.engine.state import BY_ROW, JOINING, REQUEST, SHARED, State, fresh_rows
 
-SIGNALS = ("ttft", "itl", "input_tokens", "output_tokens", "duration")  # in the kernel's order
+SIGNALS = ("ttft", "itl", "input_tokens", "output_tokens", "duration", "request_itl")  # in the kernel's order
 FIRST_ROWS, FIRST_JOINS = 32, 4096
 
 
@@ -41,7 +41,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGauges:
-    """One worker now: requests worked on and waiting, their tokens, KV use, its own ITL histogram."""
+    """One worker now: requests worked on and waiting, their tokens, KV use, its own ITL histograms."""
 
     running: int
     waiting: int
@@ -50,6 +50,8 @@ class WorkerGauges:
     itl: NDArray[np.float64]  # counts per bucket, cumulative over the worker's life
     itl_sum: float
     waiting_tokens: float  # of those that wait, what they will hold of the KV cache when they are let in
+    request_itl: NDArray[np.float64]  # requests that finished, by their mean ITL; likewise
+    request_itl_sum: float
 
 
 class Plant:
@@ -210,6 +212,8 @@ class Plant:
                 s.wk["gaps"][row, : self._buckets[k.ITL]],
                 float(s.wk["gaps_s"][row]),
                 float(queued[row]),
+                s.wk["answers"][row, : self._buckets[k.REQUEST_ITL]],
+                float(s.wk["answers_s"][row]),
             )
             for number, row in self._row_of.items()
             if self._pool_of[number] == index

@@ -72,6 +72,8 @@ WORKER = np.dtype(
         ("debt", "f8"),  # steps that sequences sat through before their own first gap
         ("gaps_s", "f8"),
         ("gaps", "f8", (k.BUCKETS,)),  # token gaps by duration
+        ("answers_s", "f8"),
+        ("answers", "f8", (k.BUCKETS,)),  # requests that it finished, by their mean gap
         ("status", "i4"),
         ("n", "i4"),  # sequences in decode
         ("head", "i4"),
