@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from planner import resources
 from planner.adapters.prometheus import dialect_files
-from planner.adapters.prometheus.dialect import Alternatives, Dialect
+from planner.adapters.prometheus.dialect import BY_WORKER, Alternatives, Dialect
 from planner.cli import COMMANDS, main
 from planner.commands._options import written_default
 from planner.config import CompareSettings, LiveSettings, SimulateSettings, SizeSettings, find, load
@@ -120,7 +120,7 @@ def _dialect(dialect: Dialect) -> Iterator[str]:
     yield f"## {dialect.name}\n\n{dialect.title}; {behind}."
     yield f"After {origin.project}, {origin.file}; {origin.version}, {origin.date}.\n"
     yield "| signal | metric | form | told at bucket edges, and what to know |\n|---|---|---|---|"
-    rows = [*dialect.signals.items(), *([("steps", dialect.steps)] if dialect.steps else [])]
+    rows = [*dialect.signals.items(), *((signal, dialect.ways(signal)) for signal in BY_WORKER)]
     rows += [
         (f"{signal} before {role}", ways) for role, queues in dialect.pools.items() for signal, ways in queues.items()
     ]

@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 
 from planner import config, wiring
 from planner.adapters import state_file
+from planner.adapters.prometheus import Finding
 from planner.cli import main
+from planner.commands._checkup import metrics
 from planner.config import LiveSettings
 from planner.core.state import PlannerState
 from tests.adapters.prometheus.stand import free_port
@@ -263,3 +265,18 @@ def test_a_scenario_of_simulate_is_no_live_configuration() -> None:
 
     assert done.exit_code == 2
     assert "traffic: unknown key" in done.stderr
+
+
+def test_an_engine_need_not_tell_each_answers_own_itl_but_where_it_does_its_buckets_count(tmp_path: Path) -> None:
+    """Absence is no warning; told, misses are seen at its edges and not at those of token gaps."""
+    file = written(tmp_path, "http://127.0.0.1:1", "mode: aggregated\n")
+    settings = config.load(LiveSettings, file, {"prometheus.pools": {"aggregated": {"job": "workers"}}})
+    absent = Finding("aggregated", "request_itl", False, False, "vllm:own", problem="absent: 2 instances expose none")
+    gaps = Finding("front door", "itl", True, True, "gaps", edges=(0.02, 0.035))
+    own = Finding("aggregated", "request_itl", True, False, "vllm:own", edges=(0.01, 0.025, 0.05))
+
+    assert [one.severity for one in metrics.found(settings, [absent])] == ["fine"]
+    assert [one.severity for one in metrics.buckets(settings, [gaps, absent])] == ["warning"]
+    assert [one.text for one in metrics.buckets(settings, [gaps, own])] == [
+        "25 ms is an edge of vllm:own: seen exactly"
+    ]

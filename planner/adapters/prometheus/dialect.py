@@ -16,6 +16,12 @@ COUNTS = ("started", "finished", "cached_tokens", "generated_tokens")
 """Signals that are counters; the same names as in ``FrontDoor``."""
 SPREADS = ("input_tokens", "output_tokens", "ttft", "itl", "duration")
 """Signals that are histograms, in tokens and seconds; the same names as in ``FrontDoor``."""
+BY_WORKER: Mapping[str, tuple[Role, ...]] = {
+    "steps": (Role.PREFILL, Role.DECODE, Role.AGGREGATED),
+    "request_itl": (Role.AGGREGATED,),
+}
+"""Histograms that each worker tells of itself, in seconds, and the roles that are asked: split, steps tell the ITL of
+requests. Without ``request_itl`` they must do so everywhere, so its absence is no problem."""
 GAUGES = ("running", "waiting", "pending_tokens", "kv_usage")
 """Signals of a pool; the same names as in ``PoolReading``."""
 ROLES: Mapping[str, tuple[Role, ...]] = {
@@ -103,7 +109,8 @@ class Dialect:
     sum_over: tuple[str, ...] = ()  # labels that part an instance's signal; differing in others is an error
     presence: tuple[str, ...] = ()  # series that are there before the first request: silence beside them is zero
     signals: Mapping[str, Alternatives] = field(default_factory=dict)
-    steps: Alternatives = ()  # a worker's histogram of inter-token latency
+    steps: Alternatives = ()  # a worker's histogram of inter-token latency, one value per token
+    request_itl: Alternatives = ()  # and one per request that finished: its own mean
     pools: Mapping[Role, Mapping[str, Alternatives]] = field(default_factory=dict)  # queues in front of a role
     cannot: Mapping[str, str] = field(default_factory=dict)  # signal → why it is not to be had
 
@@ -113,9 +120,13 @@ class Dialect:
         return not self.engine
 
     def series_names(self, signals: Iterable[str]) -> set[str]:
-        """Names of all series needed for ``signals`` (``steps`` among them), with what shows presence."""
-        wanted = [m for s in signals for m in (self.steps if s == "steps" else self.signals.get(s, ()))]
-        return {*self.presence, *(name for metric in wanted for name in metric.series_names())}
+        """Names of all series needed for ``signals`` (those by worker among them), with what shows presence."""
+        return {*self.presence, *(name for s in signals for metric in self.ways(s) for name in metric.series_names())}
+
+    def ways(self, signal: str) -> Alternatives:
+        """How a signal is told, by the front door or by a worker; empty if it is not."""
+        by_worker = {"steps": self.steps, "request_itl": self.request_itl}
+        return by_worker[signal] if signal in by_worker else self.signals.get(signal, ())
 
     def folded(self, labels: Mapping[str, str]) -> dict[str, str]:
         """The labels that are asked for, written as this project writes them."""

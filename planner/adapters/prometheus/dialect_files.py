@@ -21,6 +21,7 @@ _FITTING: Mapping[str, tuple[Form, ...]] = {
     **dict.fromkeys(SPREADS, (Form.HISTOGRAM, Form.BUCKETS, Form.MEAN)),
     **dict.fromkeys(GAUGES, (Form.GAUGE, Form.SUM)),
     "steps": (Form.HISTOGRAM, Form.MEAN),
+    "request_itl": (Form.HISTOGRAM,),
 }
 
 
@@ -119,13 +120,14 @@ class _Dialect(_Strict):
     presence: list[str] = []
     signals: dict[str, _Ways]
     steps: _Ways = []
+    request_itl: _Ways = []
     pools: dict[Literal["prefill", "decode", "aggregated"], dict[str, _Ways]] = {}
     cannot: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _whole(self) -> _Dialect:
         problems = [] if self.schema_ == SCHEMA else [f"schema is {self.schema_!r}; this version reads {SCHEMA!r}"]
-        signals = [*self.signals.items(), ("steps", self.steps)]
+        signals = [*self.signals.items(), ("steps", self.steps), ("request_itl", self.request_itl)]
         signals += [(signal, ways) for queues in self.pools.values() for signal, ways in queues.items()]
         problems += [
             f"unknown signal {signal!r}; known are {', '.join(_KNOWN)}"
@@ -159,6 +161,7 @@ class _Dialect(_Strict):
             presence=tuple(self.presence),
             signals={signal: _ways(ways) for signal, ways in self.signals.items()},
             steps=_ways(self.steps),
+            request_itl=_ways(self.request_itl),
             pools={Role(role): {s: _ways(ways) for s, ways in queues.items()} for role, queues in self.pools.items()},
             cannot=self.cannot,
         )

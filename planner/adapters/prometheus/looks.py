@@ -36,10 +36,11 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Steps of one worker."""
+    """Histograms of one worker."""
 
     at: float  # of the scrape
-    steps: Cumulative | None  # None: it was read and shows none (yet)
+    steps: Cumulative | None = None  # None: it was read and shows none (yet)
+    request_itl: Cumulative | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
         reading = _reading(subject, name, group, at, notes)
         if reading is not None:
             readings[name] = _with_queue(reading, queues.get(name, {}))
-        workers[name] = _workers(name, group, notes)
+        workers[name] = _workers(subject, name, group, notes)
         lent = {s: subject.engine.signals[s] for s in subject.borrowed() if name in subject.lenders(s)}
         if lent:
             doors |= {f"{name}/{key}": _door(one, lent, notes) for key, one in group.instances.items()}
@@ -196,15 +197,15 @@ def _tried(read: Callable[[Alternatives], T | None], signal: str, ways: Alternat
         return None
 
 
-def _workers(pool: str, group: _Group, notes: _Notes) -> dict[str, Worker]:
+def _workers(subject: Subject, pool: str, group: _Group, notes: _Notes) -> dict[str, Worker]:
     found = {}
     for name, one in group.instances.items():
         try:
-            steps = one.spread(one.dialect.steps)
+            told = {signal: one.spread(one.dialect.ways(signal)) for signal in subject.by_worker(pool)}
         except SignalError as problem:
-            notes.tell(problem.condition, f"steps of pool {pool}: {problem}")
+            notes.tell(problem.condition, f"ITL of pool {pool}: {problem}")
             continue
-        found[name] = Worker(one.at, steps)
+        found[name] = Worker(one.at, **told)
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from planner.adapters.prometheus import dialect_files
-from planner.adapters.prometheus.dialect import COUNTS, GAUGES, ROLES, SPREADS, Dialect
+from planner.adapters.prometheus.dialect import BY_WORKER, COUNTS, GAUGES, ROLES, SPREADS, Dialect
 from planner.adapters.prometheus.server import Sample
 from planner.core.types import Role
 
@@ -71,11 +71,18 @@ class Subject:
 
     def pool_selectors(self) -> dict[str, Selector]:
         """The series of each pool's workers."""
-        names = self.engine.series_names((*GAUGES, "steps", *self.borrowed()))
         own = {} if self.has_front else self.engine.folded(self.labels)
         return {
-            name: self._selector(names, {**own, **self.engine.folded(pool.labels)}) for name, pool in self.pools.items()
+            name: self._selector(
+                self.engine.series_names((*GAUGES, *self.by_worker(name), *self.borrowed())),
+                {**own, **self.engine.folded(pool.labels)},
+            )
+            for name, pool in self.pools.items()
         }
+
+    def by_worker(self, pool: str) -> list[str]:
+        """Histograms that a pool's workers are asked for."""
+        return [signal for signal, roles in BY_WORKER.items() if self.pools[pool].role in roles]
 
     def borrowed(self) -> tuple[str, ...]:
         """Signals of the front door that engines tell in its place."""

@@ -56,7 +56,7 @@ def survey(server: Server, subject: Subject, at: float) -> list[Finding]:
         findings += _place(subject, FRONT, subject.dialect, front, signals, samples, at)
     for pool, selector in subject.pool_selectors().items():
         lent = {s: subject.engine.signals[s] for s in subject.borrowed() if pool in subject.lenders(s)}
-        own = {s: subject.engine.signals.get(s, ()) for s in GAUGES} | {"steps": subject.engine.steps}
+        own = {s: subject.engine.ways(s) for s in (*GAUGES, *subject.by_worker(pool))}
         findings += _place(subject, pool, subject.engine, selector, {**lent, **own}, samples, at)
     findings += _untold(subject)
     for place, selector in seen.unfound.items():

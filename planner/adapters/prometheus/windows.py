@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from planner.adapters.prometheus.conditions import Condition
+from planner.adapters.prometheus.dialect import BY_WORKER
 from planner.adapters.prometheus.looks import Door, Look, Worker
-from planner.core.observe import Cumulative, FrontDoor, Scrape, observe
+from planner.core.observe import ByWorker, Cumulative, FrontDoor, Scrape, observe
 from planner.core.types import Observation, PoolReading
-
-Steps = dict[str, dict[str, Cumulative]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,10 @@ class Windows:
         self._remember(base, look)
         if base is None:
             self._base = look
-            same = _steps(look.workers)
-            return observe(Scrape(look.at, {}, {}, same), Scrape(look.at, {}, pools, same, tuple(problems)))
+            return observe(*_scrapes(look, look, pools, problems))
         change = self._change(base, look)
         problems += _told(change, base, look)
-        steps_before, steps_now = _paired_steps(base.workers, look.workers)
-        before = Scrape(base.at, {}, {}, steps_before)
-        after = Scrape(look.at, {}, pools, steps_now, tuple(problems))
+        before, after = _scrapes(base, look, pools, problems)
         if change.both and not (change.unreadable or change.restarted or change.still):
             look = replace(look, doors={n: _undipped(base.doors.get(n), door) for n, door in look.doors.items()})
             before, after = _ends(base, look, change, back, before, after)
@@ -175,24 +171,29 @@ def _known(counters: FrontDoor, unknown: frozenset[str]) -> FrontDoor:
     return replace(counters, **dict.fromkeys(unknown & known, None)) if unknown else counters
 
 
-def _steps(workers: Mapping[str, Mapping[str, Worker]]) -> Steps:
-    return {
-        pool: {name: worker.steps for name, worker in own.items() if worker.steps is not None}
-        for pool, own in workers.items()
-    }
+def _scrapes(base: Look, look: Look, pools: Mapping[str, PoolReading], problems: list[str]) -> tuple[Scrape, Scrape]:
+    """Both ends of what the workers tell; the doors are not compared yet."""
+    steps, request_itl = (_paired(base.workers, look.workers, signal) for signal in BY_WORKER)
+    before = Scrape(base.at, {}, {}, steps[0], request_itl=request_itl[0])
+    return before, Scrape(look.at, {}, pools, steps[1], tuple(problems), request_itl=request_itl[1])
 
 
-def _paired_steps(
-    then: Mapping[str, Mapping[str, Worker]], now: Mapping[str, Mapping[str, Worker]]
-) -> tuple[Steps, Steps]:
-    """Steps at both ends. A worker seen for the first time starts with what it shows now; one that was read and
+def _paired(
+    then: Mapping[str, Mapping[str, Worker]], now: Mapping[str, Mapping[str, Worker]], signal: str
+) -> tuple[ByWorker, ByWorker]:
+    """A histogram at both ends. A worker seen for the first time starts with what it shows now; one that was read and
     showed none starts from zero.
     """
-    before, after = _steps(then), _steps(now)
+    before, after = _of_workers(then, signal), _of_workers(now, signal)
     for pool, own in after.items():
-        first = {name: steps for name, steps in own.items() if name not in then.get(pool, {})}
+        first = {name: shown for name, shown in own.items() if name not in then.get(pool, {})}
         before[pool] = {**before.get(pool, {}), **first}
     return before, after
+
+
+def _of_workers(workers: Mapping[str, Mapping[str, Worker]], signal: str) -> dict[str, dict[str, Cumulative]]:
+    told = {pool: {name: getattr(worker, signal) for name, worker in own.items()} for pool, own in workers.items()}
+    return {pool: {n: shown for n, shown in own.items() if shown is not None} for pool, own in told.items()}
 
 
 def _counted(pools: Mapping[str, PoolReading], fleet: Mapping[str, PoolReading]) -> dict[str, PoolReading]:

@@ -82,6 +82,8 @@ def memory(server: Server, settings: LiveSettings, now: float) -> Iterator[Findi
 
 NOT_OF_PREFILL = ("steps", "kv_usage")
 """Signals that say nothing of a worker that makes no tokens."""
+WELCOME = ("request_itl",)
+"""Signals that many engines do not tell; the planner does without."""
 
 
 def found(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
@@ -90,7 +92,11 @@ def found(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
         subject = f"{one.place}: {one.signal}"
         if settings.pools.get(one.place) is Role.PREFILL and one.signal in NOT_OF_PREFILL:
             continue
-        if one.problem or not one.found:
+        if one.signal in WELCOME and not one.found:
+            yield fine(
+                "metrics", subject, "absent, and not needed: the error budget may raise the price of a miss only"
+            )
+        elif one.problem or not one.found:
             why = one.problem or f"absent: no series of {one.metric}"
             yield (problem if one.needed else warning)("metrics", subject, why)
         else:
@@ -102,11 +108,10 @@ def found(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
 
 def buckets(settings: LiveSettings, seen: Sequence[Signal]) -> Iterator[Finding]:
     """Which targets the buckets let be seen; a mean is a sum over a count, and needs none."""
+    told = {one.signal: one for one in reversed(seen) if one.found and one.edges}
     for name, target in (("ttft", settings.sla.ttft), ("itl", settings.sla.itl)):
-        if target.is_mean:
-            continue
-        one = next((s for s in seen if s.signal == name and s.found and s.edges), None)
-        if one is not None:
+        one = told.get(f"request_{name}", told.get(name))  # the former counts, where it is told
+        if one is not None and not target.is_mean:
             yield _seen(name, target.seconds, one)
 
 

@@ -37,6 +37,7 @@ def test_every_shipped_dialect_reads_and_says_what_it_can_and_cannot(name: str) 
     if dialect.is_engine:
         assert {*GAUGES} - {"pending_tokens"} <= told
         assert dialect.steps
+        assert bool(dialect.request_itl) != ("request_itl" in dialect.cannot)
 
 
 def test_the_dialects_of_the_peers_are_there() -> None:

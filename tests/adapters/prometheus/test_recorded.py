@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.adapters.prometheus import subject
+from planner.core.histogram import Histogram
 from planner.core.types import Role
 from tests.adapters.prometheus.recorded import Recorded
 from tests.adapters.prometheus.stand import Stand
@@ -106,8 +107,11 @@ def test_dynamos_workers_tell_gauges_and_steps_by_worker(prometheus_stand: Stand
     for target, text, step_s, gaps in zip(workers.targets, texts, (0.02, 0.06), (100, 300), strict=False):
         text.observe("vllm:inter_token_latency_seconds", step_s, gaps)
         target.show(text.text())
-    pool = stand.seen(source, front.targets[0], *workers.targets[:2]).pools["aggregated"]
+    seen = stand.seen(source, front.targets[0], *workers.targets[:2])
+    pool = seen.pools["aggregated"]
 
+    assert pool.request_itl is None  # these workers do not tell it, and need not
+    assert not [told for told in seen.problems if "per_output_token" in told or "request_itl" in told]
     assert sorted(pool.worker_steps) == [(pytest.approx(0.02), 100), (pytest.approx(0.06), 300)]
     assert pool.step_seconds is not None
     assert pool.step_seconds.mean == pytest.approx((100 * 0.02 + 300 * 0.06) / 400)
@@ -202,6 +206,46 @@ def test_vllm_without_a_router_is_its_own_front_door(prometheus_stand: Stand) ->
 
     assert seen.window is not None
     assert (seen.window.started, seen.window.finished) == (0, 0)
+
+
+def test_vllm_tells_each_answers_own_itl_and_need_not(prometheus_stand: Stand) -> None:
+    """Counted from the first look on; a worker that was restarted counts anew; silence is no trouble."""
+    stand, workers, texts = prometheus_stand, prometheus_stand.group(), [Recorded("vllm.txt"), Recorded("vllm.txt")]
+    pools = {"aggregated": (Role.AGGREGATED, {"job": workers.job})}
+    source = stand.source(subject("vllm", pools, {"model_name": "tiny"}, scrape_s=SCRAPE_S))
+    split = {"decode": (Role.DECODE, {"job": workers.job}), "prefill": (Role.PREFILL, {"job": "none"})}
+    apart = stand.source(subject("vllm", split, {"model_name": "tiny"}, scrape_s=SCRAPE_S))
+    own = "vllm:request_time_per_output_token_seconds"
+
+    def look() -> Histogram | None:
+        for target, text in zip(workers.targets, texts, strict=False):
+            target.show(text.text())
+        seen = stand.seen(source, *workers.targets[:2])
+        assert not [told for told in seen.problems if "ITL" in told or own in told]
+        return seen.pools["aggregated"].request_itl
+
+    first = look()
+    assert first is not None
+    assert first.count == 0  # what was before the first look is no news
+    for text, itl_s, requests in zip(texts, (0.02, 0.03), (9, 1), strict=True):
+        text.observe(own, itl_s, requests)
+        text.observe("vllm:inter_token_latency_seconds", 0.02, 100)
+    told = look()
+    assert told is not None
+    assert (told.count, told.mean) == (10, pytest.approx(0.021))
+    assert told.share_at_most(0.025) == (0.9, 0.9)
+    assert stand.seen(apart, *workers.targets[:2]).pools["decode"].request_itl is None  # steps tell it there
+
+    texts[1].restart()
+    texts[1].observe(own, 0.03, 2)
+    texts[0].observe(own, 0.02, 3)
+    again = look()
+    assert again is not None
+    assert (again.count, again.share_at_most(0.025)) == (5, (0.6, 0.6))
+
+    for text in texts:
+        text.drop(own)
+    assert look() is None
 
 
 def test_vllm_split_tells_each_signal_by_the_role_that_knows_it(prometheus_stand: Stand) -> None:

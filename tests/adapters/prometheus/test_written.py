@@ -167,6 +167,8 @@ def test_tensorrt_llm_alone(prometheus_stand: Stand) -> None:
     assert window.ttft.share_at_most(0.25) == (1.0, 1.0)
     assert window.itl is not None
     assert window.itl.mean == pytest.approx(0.02)
+    assert pool.request_itl is not None
+    assert (pool.request_itl.count, pool.request_itl.share_at_most(0.025)) == (4, (1.0, 1.0))
 
 
 EPP = {
