@@ -1,7 +1,7 @@
 """What one window says of load, latency and promises, in a form that adds up over windows.
 
 Shares are the planner's own (``planner.core.attainment``): a target between two bucket edges is a bracket with an
-estimate inside it, and the mean step of a worker stands for the mean ITL of its requests.
+estimate inside it, and where engines do not tell the mean ITL of requests the mean step of their worker stands for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import itemgetter
 
 from planner.core.attainment import late_share, slow_share
 from planner.core.histogram import Histogram, joined
@@ -37,7 +38,7 @@ class Promises:
     late: tuple[float, float, float] = (0.0, 0.0, 0.0)
     slow: float = 0.0
     missed: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    itl_unknown: float = 0.0  # requests in windows without any step times; counted as kept, as the planner does
+    itl_unknown: float = 0.0  # requests in windows that tell no ITL; counted as kept, as the planner does
 
     def absorb(self, later: Promises) -> None:
         """Both stretches together."""
@@ -155,10 +156,10 @@ def _promises(ttft: Histogram, readings: tuple[PoolReading, ...], sla: Sla) -> P
     n, bracket, late = ttft.count, ttft.share_at_most(sla.ttft_s), late_share(ttft, sla.ttft_s)
     if bracket is None or late is None:
         return Promises()
-    shares = [found for reading in readings if (found := slow_share(reading, sla.itl_s)) is not None]
-    slow = max(shares, default=0.0)
+    shares = [found for reading in readings if (found := _slow(reading, sla.itl_s)) is not None]
+    fewest, slow, often = max(shares, key=itemgetter(1), default=(0.0, 0.0, 0.0))
     least, most = 1.0 - bracket[1], 1.0 - bracket[0]
-    missed = (max(least, slow), min(1.0, late + slow), min(1.0, most + slow))
+    missed = (max(least, fewest), min(1.0, late + slow), min(1.0, most + often))
     return Promises(
         requests=n,
         late=(least * n, late * n, most * n),
@@ -166,6 +167,15 @@ def _promises(ttft: Histogram, readings: tuple[PoolReading, ...], sla: Sla) -> P
         missed=(missed[0] * n, missed[1] * n, missed[2] * n),
         itl_unknown=0.0 if shares else n,
     )
+
+
+def _slow(reading: PoolReading, target_s: float) -> tuple[float, float, float] | None:
+    """Share of requests slower than the target: at least, estimated, at most; steps of workers are one number."""
+    own, slow = reading.request_itl, slow_share(reading, target_s)
+    bracket = own.share_at_most(target_s) if own is not None else None
+    if slow is None or bracket is None:
+        return None if slow is None else (slow, slow, slow)
+    return 1.0 - bracket[1], slow, 1.0 - bracket[0]
 
 
 def _added(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float]:

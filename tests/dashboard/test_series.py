@@ -63,6 +63,19 @@ def test_a_target_between_two_edges_is_shown_as_a_bracket_with_the_planners_esti
     assert figures["missed"] == pytest.approx([2.0, 100.0 * late, 10.0])
 
 
+def test_requests_that_tell_their_own_itl_are_a_bracket_too() -> None:
+    """Of 100 answers 10 were slower than 20 ms and 2 than 50 ms; the target lies between, at 25 ms."""
+    first, later = step(0.0), step(5.0, window(ttft=(100.0, 0.0, 0.0, 0.0, 0.0)))
+    own = Histogram((0.02, 0.05, float("inf")), (90.0, 8.0, 2.0), 1.7)
+    told = {**later.seen.pools, "decode": replace(later.seen.pools["decode"], request_itl=own)}
+    figures = figures_of([first, replace(later, seen=replace(later.seen, pools=told))])
+    slow = late_share(own, 0.025)
+    assert slow is not None
+
+    assert figures["kept_itl"] == pytest.approx(1.0 - slow)
+    assert figures["kept"] == pytest.approx([0.90, 1.0 - slow, 0.98])
+
+
 def test_unknown_itl_is_told_and_not_taken_for_a_measurement() -> None:
     figures = figures_of([step(0.0), step(5.0, window(), workers=())])
 
