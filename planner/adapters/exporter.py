@@ -51,7 +51,7 @@ class Exporter:
                 ("forecast_horizon_seconds", "How far ahead the forecast looks."),
                 ("expected_attainment", "Share of promises the decision expects to be kept."),
                 ("late_share", "Share of first tokens in the last window later than the target, read from buckets."),
-                ("slow_share", "Share of requests in the last window slower than the ITL target, as far as engines tell."),
+                ("slow_share", "Share of requests in the last window slower than the target, as far as engines tell."),
                 (
                     "error_budget_requests",
                     "Missed beyond what the goal allows, old ones fading; worst promise.",

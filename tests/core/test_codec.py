@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from planner.core.codec import CodecError, from_json, to_json
 from planner.core.histogram import Histogram
+from planner.core.state import PlannerState
 from planner.core.types import Observation, PoolReading, Window
 
 finite = st.floats(min_value=0, allow_infinity=False, allow_nan=False)
@@ -38,6 +39,14 @@ def test_an_observation_survives_the_round_trip(seen: Observation) -> None:
     text = json.dumps(to_json(seen), allow_nan=False)
 
     assert from_json(Observation, json.loads(text)) == seen
+
+
+@given(st.dictionaries(st.text(max_size=5), histograms, max_size=2))
+def test_a_state_survives_the_round_trip_and_an_older_one_knows_no_request_itl(told: dict[str, Histogram]) -> None:
+    state = PlannerState(at=5.0, budgets={"both": -3.0}, request_itl=told)
+
+    assert from_json(PlannerState, json.loads(json.dumps(to_json(state), allow_nan=False))) == state
+    assert from_json(PlannerState, {"budgets": {"both": -3.0}}).request_itl == {}
 
 
 def test_zero_and_unknown_stay_apart() -> None:
