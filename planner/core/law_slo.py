@@ -91,12 +91,12 @@ def _learnt(policy: Policy, state: PlannerState, rate: float | None) -> PlannerS
 
 def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel], load: Load) -> PlannerState:
     """Average today's shadow price of each promise into what it has cost of late."""
-    keep, weight, prices = 1.0 - policy.interval_s / policy.tuning.price_memory_s, load.mean_rate, dict(state.prices)
+    keep, prices = 1.0 - policy.interval_s / policy.tuning.price_memory_s, dict(state.prices)
     for promise, own in slo.by_promise(policy.sla, parts).items():
         now = slo.shadow_price(mix.leads(slo.those(policy.pools, own)), own, promise.measure.allowance)
         if now is not None:
             old = prices.get(promise.what, Price())
-            prices[promise.what.value] = Price(keep * old.log_sum + weight * math.log(now), keep * old.weight + weight)
+            prices[promise.what.value] = old.then(math.log(now), load.mean_rate, keep)
     return replace(state, prices=prices)
 
 
@@ -122,12 +122,18 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
 
 def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: Promise, parts: Mapping[str, PoolModel],
               load: Load) -> dict[str, int]:  # fmt: skip
-    """Replicas at today's price of one promise, by the models of its pools."""
+    """Replicas at today's price of one promise, by the models of its pools.
+
+    What may be missed is a share of the usual rate where that of now is lower: else a fleet would grow in a silence,
+    for the little chance of requests that its forecast leaves.
+    """
     pools, allowance = slo.those(policy.pools, parts), promise.measure.allowance
-    told = visible(promise, pools, state.request_itl)
-    urgent = urgency(state.budgets.get(promise.what, 0.0), load.mean_rate, allowance, policy.tuning, told)
-    price = math.exp((state.prices.get(promise.what, Price()).log or 0.0) + urgent)
-    cap = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) / len(mix.leads(pools))
+    told, cost = visible(promise, pools, state.request_itl), state.prices.get(promise.what, Price())
+    rate = max(load.mean_rate, cost.usual_rate)
+    urgent = urgency(state.budgets.get(promise.what, 0.0), rate, allowance, policy.tuning, told)
+    price = math.exp((cost.log or 0.0) + urgent)
+    most = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) * rate  # misses per second
+    cap = most / load.mean_rate / len(mix.leads(pools))
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
     ready = {name: reading.ready for name, reading in seen.pools.items()}
     return mix.at_price(pools, parts, price, cap, held, ready)

@@ -108,9 +108,12 @@ class Load:
         return self._each(lambda rates: tuple(rate + extra for rate in rates))
 
     def at(self, rate: float) -> Load:
-        """With ``rate`` requests per second for certain, and as much work in each as was foreseen on the mean."""
-        factor = rate / self.mean_rate
-        return self._each(lambda rates: (factor * sum(rates) / len(rates),))
+        """With ``rate`` requests per second for certain, and as much work in each as was foreseen on the mean.
+
+        Where next to no requests were foreseen, the little work that was says nothing of what one takes.
+        """
+        least, most, foreseen = 1.0 / tuning.MOST_DRIFT, tuning.MOST_DRIFT, self.mean_rate
+        return self._each(lambda rates: (rate * min(most, max(least, sum(rates) / len(rates) / foreseen)),))
 
     def _each(self, change: Callable[[tuple[float, ...]], tuple[float, ...]]) -> Load:
         prompts, answers = self.prompt_rates, self.answer_rates

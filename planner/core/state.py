@@ -18,12 +18,22 @@ class Price:
     """What a kept promise has cost of late, in GPU-seconds: a fading, request-weighted log mean."""
 
     log_sum: float = 0.0
-    weight: float = 0.0
+    weight: float = 0.0  # requests per second, added up over the decisions
+    square: float = 0.0  # squares of them, likewise
+
+    def then(self, log: float, rate: float, keep: float) -> Price:
+        """After one more decision, at ``rate`` requests per second; of what was before, the share ``keep`` counts."""
+        return Price(keep * self.log_sum + rate * log, keep * self.weight + rate, keep * self.square + rate * rate)
 
     @property
     def log(self) -> float | None:
         """Mean log price; ``None`` before the first decision under load."""
         return self.log_sum / self.weight if self.weight > 0 else None
+
+    @property
+    def usual_rate(self) -> float:
+        """Requests per second as requests have met it, so that silences do not count; 0 before the first."""
+        return self.square / self.weight if self.weight > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,9 @@ LEAST_OBSERVED = 0.5
 """A rate is learnt from at least this share of an interval: the few seconds after a start are mostly chance."""
 SHORT_TERM_S = 15.0
 """The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
+MOST_DRIFT = 2.0
+"""Requests of a sudden rate are at most so many times longer, or shorter, than those of late: recorded ones change by
+20 % in a few minutes."""
 LEAST_RATE = 1e-9
 """Fewer requests per second than this (one in thirty years) are none: smaller numbers vanish when multiplied."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from planner.core.saving import restored, saved
 from planner.core.state import PlannerState
 from planner.core.tuning import Tuning
 from planner.core.types import Observation, PoolReading, Reason
-from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, policy, seen
+from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, load, policy, seen
 
 FLEET = {"prefill": 2, "decode": 2}
 
@@ -59,6 +60,33 @@ def test_zero_traffic_goes_to_the_minimum_when_the_window_has_passed():
 
     assert dict(idle[30].replicas) != {"prefill": 1, "decode": 0}  # inside the stabilization window
     assert dict(idle[-1].replicas) == {"prefill": 1, "decode": 0}
+
+
+@pytest.mark.parametrize("pools", [(PREFILL, DECODE), (AGGREGATED,)], ids=["disaggregated", "aggregated"])
+@pytest.mark.parametrize("seed", [1, 26, 32, 67, 104, 121, 139])
+def test_a_fleet_does_not_grow_in_a_silence(pools, seed):
+    """The highest scenario stays for a while and the mean goes: the fleet must not be held to a share of nothing."""
+    chance = random.Random(seed)
+    planner = Planner(policy(pools=pools, predictor="default", interval_s=10.0))
+    ticks, level, rates = chance.randint(10, 60), 10 ** chance.uniform(0.0, 2.3), []
+    for _ in range(chance.randint(1, 4)):
+        base = level * chance.choice([0.3, 1.0, 2.0, 4.0])
+        rates += [base * chance.uniform(0.8, 1.2) for _ in range(ticks)]
+    busy = fed(planner, rates, fleet={pool.name: 4 for pool in pools})
+    idle = fed(planner, [0.0] * 120, start=5.0 * len(rates), fleet=dict(busy[-1].replicas))
+    first, *later = [sum(d.wanted.values()) for d in idle if d.reason in (Reason.SIZED, Reason.IDLE)]
+
+    assert max(later) <= max(first + 1, 1.05 * first)
+
+
+def test_where_no_requests_were_foreseen_the_work_in_one_is_not_made_up():
+    """A forecast of next to nothing: tokens over requests is a ratio of two errors."""
+    silent = replace(load(1e-6), prompt_rates=(1.0,) * 5, answer_rates=(0.0,) * 5)
+    sudden = silent.at(40.0)
+
+    assert sudden.rates == (40.0,)
+    assert sudden.prompt_rates == (80.0,)
+    assert sudden.answer_rates == (20.0,)
 
 
 def test_a_dip_must_outlive_the_stabilization_window():
