@@ -17,7 +17,7 @@ from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState, Price
 from planner.core.supply import Supply, planned
-from planner.core.tuning import LEAST_RATE, SHORT_TERM_S
+from planner.core.tuning import LEAST_RATE, MOST_PLANNED, SHORT_TERM_S
 from planner.core.types import DemandForecast, Observation, Reason, Role
 
 
@@ -129,11 +129,12 @@ def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: P
     """
     pools, allowance = slo.those(policy.pools, parts), promise.measure.allowance
     told, cost = visible(promise, pools, state.request_itl), state.prices.get(promise.what, Price())
-    rate = max(load.mean_rate, cost.usual_rate)
+    rate = max(load.mean_rate, min(cost.usual_rate, load.highest_rate))
     urgent = urgency(state.budgets.get(promise.what, 0.0), rate, allowance, policy.tuning, told)
     price = math.exp((cost.log or 0.0) + urgent)
-    most = policy.tuning.miss_cap * allowance * math.exp(-min(0.0, urgent)) * rate  # misses per second
-    cap = most / load.mean_rate / len(mix.leads(pools))
+    planned = policy.tuning.miss_cap * allowance
+    lenient = min(MOST_PLANNED, planned * math.exp(-min(0.0, urgent)))  # while the budget is not spent
+    cap = max(planned, lenient) * rate / load.mean_rate / len(mix.leads(pools))
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
     ready = {name: reading.ready for name, reading in seen.pools.items()}
     return mix.at_price(pools, parts, price, cap, held, ready)

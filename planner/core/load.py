@@ -94,6 +94,11 @@ class Load:
         """Mean of the equally likely rates."""
         return sum(self.rates) / len(self.rates)
 
+    @property
+    def highest_rate(self) -> float:
+        """The highest that is foreseen: of requests, or of prompts or answers in requests of the mean length."""
+        return max((*self.rates, *(self.prompt_rates or ()), *(self.answer_rates or ())))
+
     def rates_of(self, role: Role) -> tuple[float, ...]:
         """The equally likely rates of the work that workers of this role do; of both kinds, the higher."""
         prompts, answers = self.prompt_rates or self.rates, self.answer_rates or self.rates

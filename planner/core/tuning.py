@@ -66,6 +66,9 @@ class Tuning:
     """At most this share of a pool is asked for in place of replicas that others overtook. 0: none is made up for."""
 
 
+MOST_PLANNED = 0.1
+"""While much of the budget is left, a decision may plan for more than ``miss_cap`` budgets, but for no larger share of
+requests than this: what a quiet night has saved is not for one bad hour."""
 LEAST_OBSERVED = 0.5
 """A rate is learnt from at least this share of an interval: the few seconds after a start are mostly chance."""
 SHORT_TERM_S = 15.0
