@@ -28,39 +28,70 @@ class Evidence:
     ready_s: float = 0.0  # replicas serving, integrated over time
     observed_s: float = 0.0  # token gaps, summed
     expected_s: float = 0.0  # the same gaps at the profile's speed
+    lone_s: float = 0.0  # of that, what a single sequence takes
     gaps: float = 0.0  # how many
     last_running: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a pool's profiled times are multiplied by, and how sure that is: a scalar Kalman filter of a random walk.
+    """What a pool's profiled times are multiplied by, and how sure that is: a Kalman filter of a random walk.
+
+    A profile is wrong in level and in shape: what a step takes with a single sequence is off by ``level`` −
+    ``shape``/2, what more sequences add by ``level`` + ``shape``/2. An interval in which the share w of the profiled
+    step is that of a single sequence shows level + shape · (1/2 − w), so several loads tell the two apart.
+    ``slowness`` is what both come to where the ITL target is just kept, which is what pools are sized for.
 
     The noise of the evidence is learnt from how much neighbouring intervals differ. Where evidence leans to one side
     for longer than chance explains, the engine has changed: the doubt is what it was at the start.
     """
 
     slowness: float = 1.0
-    doubt: float = tuning.CORRECTION_DOUBT**2  # variance of ``slowness``
+    level: float = 1.0
+    shape: float = 0.0
+    doubt: float = tuning.CORRECTION_DOUBT**2  # variance of ``level``
+    shape_doubt: float = tuning.SHAPE_DOUBT**2  # variance of ``shape``
+    both: float = 0.0  # covariance of the two
     noise: float = tuning.CORRECTION_NOISE**2  # variance of one interval's ratio
     last: float | None = None  # the last interval's ratio
-    lean: float = 0.0  # mean of late of ratio − slowness
+    lean: float = 0.0  # mean of late of ratio − what was expected of it
 
-    def told(self, ratio: float, gain: float) -> Correction:
-        """After one more interval's ratio; ``gain`` is the share of what it says that is learnt."""
-        ratio = min(max(ratio, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
-        noise = self.noise
+    def told(self, ratio: float, gain: float, lone: float = 0.5, lone_at_target: float = 0.5) -> Correction:
+        """After one more interval's ratio; ``gain`` is the share of what it says that is learnt.
+
+        ``lone`` is the share of a single sequence in the profiled step, ``lone_at_target`` that in a step as long as
+        the ITL target. At a half, as for prompts, evidence says nothing about the shape.
+        """
+        ratio, noise = _bounded(ratio), self.noise
         if self.last is not None:
             noise += tuning.NOISE_GAIN * (0.5 * (ratio - self.last) ** 2 - noise)
             noise = max(noise, tuning.CORRECTION_DRIFT**2)
-        doubt = self.doubt + tuning.CORRECTION_DRIFT**2
-        off = ratio - self.slowness
+        tilt = 0.5 - lone
+        doubt, shape_doubt = self.doubt + tuning.CORRECTION_DRIFT**2, self.shape_doubt + tuning.SHAPE_DRIFT**2
+        off = ratio - (self.level + tilt * self.shape)
         lean = self.lean + tuning.LEAN_GAIN * (off - self.lean)
-        chance = (doubt + noise) * tuning.LEAN_GAIN / (2.0 - tuning.LEAN_GAIN)
-        if lean * lean > tuning.LEAN_LIMIT**2 * chance:
+        unsure = doubt + tilt * (2.0 * self.both + tilt * shape_doubt)
+        if lean * lean > tuning.LEAN_LIMIT**2 * (unsure + noise) * tuning.LEAN_GAIN / (2.0 - tuning.LEAN_GAIN):
+            unsure += max(0.0, tuning.CORRECTION_DOUBT**2 - doubt)
             doubt, lean = max(doubt, tuning.CORRECTION_DOUBT**2), 0.0
-        weight = doubt / (doubt + noise)
-        return Correction(self.slowness + gain * weight * off, (1.0 - weight) * doubt, noise, ratio, lean)
+        weight = (doubt + tilt * self.both) / (unsure + noise)
+        shape_weight = (self.both + tilt * shape_doubt) / (unsure + noise)
+        level, shape = self.level + gain * weight * off, self.shape + gain * shape_weight * off
+        return Correction(
+            slowness=_bounded((level + 0.5 * shape) / max(0.1, 1.0 + shape * lone_at_target)),
+            level=_bounded(level),
+            shape=min(1.0, max(-1.0, shape)),
+            doubt=doubt - weight * weight * (unsure + noise),
+            shape_doubt=shape_doubt - shape_weight * shape_weight * (unsure + noise),
+            both=self.both - weight * shape_weight * (unsure + noise),
+            noise=noise,
+            last=ratio,
+            lean=lean,
+        )
+
+
+def _bounded(factor: float) -> float:
+    return min(max(factor, tuning.CORRECTION_LOW), tuning.CORRECTION_HIGH)
 
 
 def gather(pool: Pool, evidence: Evidence, reading: PoolReading, seconds: float, context: float | None) -> Evidence:
@@ -69,19 +100,21 @@ def gather(pool: Pool, evidence: Evidence, reading: PoolReading, seconds: float,
     if running is None or seconds <= 0:
         return replace(evidence, last_running=running)
     mean = running if evidence.last_running is None else 0.5 * (running + evidence.last_running)
-    observed = expected = gaps = 0.0
+    observed = expected = lone = gaps = 0.0
     steps = reading.step_seconds
     if pool.role is not Role.PREFILL and steps is not None and steps.count > 0 and context and reading.ready > 0:
         each = mean / reading.ready
         if each >= 0.5:
             observed, gaps = steps.total, steps.count
             expected = gaps * pool.profile.decode.itl_s(max(1.0, each), context)
+            lone = gaps * pool.profile.decode.itl_s(1.0, context)
     return Evidence(
         seconds=evidence.seconds + seconds,
         running_s=evidence.running_s + mean * seconds,
         ready_s=evidence.ready_s + reading.ready * seconds,
         observed_s=evidence.observed_s + observed,
         expected_s=evidence.expected_s + expected,
+        lone_s=evidence.lone_s + lone,
         gaps=evidence.gaps + gaps,
         last_running=running,
     )
@@ -96,7 +129,12 @@ def corrected(policy: Policy, pool: Pool, before: Correction, evidence: Evidence
         ratio = _decode_ratio(evidence)
     else:
         ratio = _aggregated_ratio(pool, evidence, window, load)
-    return before if ratio is None else before.told(ratio, policy.tuning.correction_gain)
+    if ratio is None:
+        return before
+    gain, lone_s = policy.tuning.correction_gain, evidence.lone_s
+    if pool.role is not Role.DECODE or lone_s <= 0:
+        return before.told(ratio, gain)
+    return before.told(ratio, gain, lone_s / evidence.expected_s, min(1.0, lone_s / evidence.gaps / policy.sla.itl_s))
 
 
 def _decode_ratio(evidence: Evidence) -> float | None:

@@ -29,7 +29,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
         return None, state
     state = _taught(policy, state, seen.at, window)
     corrections = _corrections(policy, state, seen, window)
-    state = replace(state, corrections={name: Correction(factor) for name, factor in corrections.items()})
+    state = replace(state, corrections={name: Correction(factor, factor) for name, factor in corrections.items()})
     ahead = {name: predictor.predict(1) for name, predictor in state.predictors.items()}
     requests, isl, osl = (ahead.get(name) for name in ("requests", "isl", "osl"))
     if requests is None or isl is None or osl is None:

@@ -109,6 +109,9 @@ CORRECTION_NOISE = 0.2
 """One interval's evidence is taken to be off by so much until its scatter is known: 12 looks at a queue are few."""
 CORRECTION_DRIFT = 0.01
 """An engine's speed may change by so much from one interval to the next: contexts, batches, neighbours."""
+SHAPE_DOUBT, SHAPE_DRIFT = 0.2, 0.002
+"""What a single sequence takes and what more of them add are off by factors that differ by so much, before anything was
+seen; it changes hardly at all, since it is the kind of GPU and engine."""
 NOISE_GAIN = 0.1
 """The scatter of the evidence is learnt over about ten intervals."""
 LEAN_GAIN, LEAN_LIMIT = 0.2, 3.0

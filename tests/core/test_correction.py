@@ -53,12 +53,40 @@ def test_an_engine_that_changes_is_followed_within_minutes(spread: float, change
         assert (after[-1].slowness - 1.0) / (change - 1.0) > 0.5
 
 
-@given(st.lists(st.floats(0.0, 100.0), max_size=80), st.floats(0.0, 1.0))
-def test_no_evidence_moves_it_out_of_bounds(ratios: list[float], gain: float) -> None:
+def test_level_and_shape_are_told_apart_by_loads() -> None:
+    """A profile whose slope is half as much again: half empty the fleet looks fast, at its target it is not."""
+    draw, correction = random.Random(1), Correction()
+    for interval in range(120):
+        lone = 0.4 if interval < 60 else 0.75  # a replica more since then
+        correction = correction.told((lone + 1.5 * (1.0 - lone)) * draw.gauss(1.0, 0.01), 1.0, lone, 0.3)
+
+    assert correction.level - 0.5 * correction.shape == pytest.approx(1.0, abs=0.04)
+    assert correction.level + 0.5 * correction.shape == pytest.approx(1.5, abs=0.06)
+    # by hand: T = 1, ℓ = 0.3: 1.5 / (1 + 0.5 · 0.3)
+    assert correction.slowness == pytest.approx(1.304, abs=0.03)
+
+
+def test_one_load_says_little_about_the_shape() -> None:
+    """Evidence from one load moves both factors alike."""
     correction = Correction()
-    for ratio in ratios:
-        correction = correction.told(ratio, gain)
+    for _ in range(60):
+        correction = correction.told(1.3, 1.0, 0.5, 0.3)
+
+    assert correction.shape == 0.0
+    assert correction.slowness == pytest.approx(1.3, abs=0.01)
+
+
+evidence = st.tuples(st.floats(0.0, 100.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+
+
+@given(st.lists(evidence, max_size=80), st.floats(0.0, 1.0))
+def test_no_evidence_moves_it_out_of_bounds(seen: list[tuple[float, float, float]], gain: float) -> None:
+    correction = Correction()
+    for ratio, lone, at_target in seen:
+        correction = correction.told(ratio, gain, lone, at_target)
         assert tuning.CORRECTION_LOW <= correction.slowness <= tuning.CORRECTION_HIGH
         assert correction.doubt > 0
+        assert correction.shape_doubt > 0
+        assert correction.both**2 <= correction.doubt * correction.shape_doubt * (1.0 + 1e-6)
         assert correction.noise > 0
     assert gain > 0 or correction.slowness == 1.0
