@@ -54,19 +54,23 @@ class Correction:
     both: float = 0.0  # covariance of the two
     noise: float = tuning.CORRECTION_NOISE**2  # variance of one interval's ratio
     last: float | None = None  # the last interval's ratio
+    lone: float | None = None  # and the share of a single sequence in its profiled step
     lean: float = 0.0  # mean of late of ratio − what was expected of it
 
     def told(self, ratio: float, gain: float, lone: float = 0.5, lone_at_target: float = 0.5) -> Correction:
         """After one more interval's ratio; ``gain`` is the share of what it says that is learnt.
 
         ``lone`` is the share of a single sequence in the profiled step, ``lone_at_target`` that in a step as long as
-        the ITL target. At a half, as for prompts, evidence says nothing about the shape.
+        the ITL target. At a half, as for prompts, evidence says nothing about the shape. A ratio is held against the
+        share of the interval before: an error in counting sequences moves ratio and share of its own interval
+        together, which would look like a shape. Where the share has moved further than they explain, it is believed.
         """
         ratio, noise = _bounded(ratio), self.noise
         if self.last is not None:
             noise += tuning.NOISE_GAIN * (0.5 * (ratio - self.last) ** 2 - noise)
             noise = max(noise, tuning.CORRECTION_DRIFT**2)
-        tilt = 0.5 - lone
+        moved = self.lone is None or abs(lone - self.lone) > tuning.MISCOUNTED
+        tilt = 0.5 - (lone if moved or self.lone is None else self.lone)
         doubt, shape_doubt = self.doubt + tuning.CORRECTION_DRIFT**2, self.shape_doubt + tuning.SHAPE_DRIFT**2
         off = ratio - (self.level + tilt * self.shape)
         lean = self.lean + tuning.LEAN_GAIN * (off - self.lean)
@@ -86,6 +90,7 @@ class Correction:
             both=self.both - weight * shape_weight * (unsure + noise),
             noise=noise,
             last=ratio,
+            lone=lone,
             lean=lean,
         )
 

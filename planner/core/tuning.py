@@ -112,6 +112,8 @@ CORRECTION_DRIFT = 0.01
 SHAPE_DOUBT, SHAPE_DRIFT = 0.2, 0.002
 """What a single sequence takes and what more of them add are off by factors that differ by so much, before anything was
 seen; it changes hardly at all, since it is the kind of GPU and engine."""
+MISCOUNTED = 0.1
+"""Sequences counted a dozen times an interval move the share of a single one in the step by less than this."""
 NOISE_GAIN = 0.1
 """The scatter of the evidence is learnt over about ten intervals."""
 LEAN_GAIN, LEAN_LIMIT = 0.2, 3.0

@@ -76,6 +76,17 @@ def test_one_load_says_little_about_the_shape() -> None:
     assert correction.slowness == pytest.approx(1.3, abs=0.01)
 
 
+def test_counting_errors_do_not_look_like_a_shape() -> None:
+    """A steady load, a right profile: miscounted sequences move the expected step and its lone share together."""
+    draw, correction = random.Random(1), Correction()
+    for _ in range(240):
+        miscounted = draw.gauss(1.0, 0.05)
+        step = 0.5 + 0.5 * miscounted
+        correction = correction.told(1.0 / step, 1.0, 0.5 / step, 0.2)
+
+    assert correction.slowness == pytest.approx(1.0, abs=0.04)
+
+
 evidence = st.tuples(st.floats(0.0, 100.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 
 
