@@ -137,7 +137,7 @@ def corrected(policy: Policy, pool: Pool, before: Correction, evidence: Evidence
     if ratio is None:
         return before
     gain, lone_s = policy.tuning.correction_gain, evidence.lone_s
-    if pool.role is not Role.DECODE or lone_s <= 0:
+    if pool.role is not Role.DECODE or not policy.tuning.shape or lone_s <= 0:
         return before.told(ratio, gain)
     return before.told(ratio, gain, lone_s / evidence.expected_s, min(1.0, lone_s / evidence.gaps / policy.sla.itl_s))
 

@@ -53,6 +53,8 @@ class Tuning:
     # --- how wrong the profile may be
     correction_gain: float = 1.0
     """Share of what an interval's evidence of speed is worth, by its own scatter, that is learnt. 0: never."""
+    shape: bool = True
+    """Decode is corrected for a single sequence and for what more of them add apart. False: one factor for both."""
 
     # --- how fast to move
     fast_doubt: float = 3.0
