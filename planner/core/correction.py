@@ -69,8 +69,8 @@ class Correction:
         if self.last is not None:
             noise += tuning.NOISE_GAIN * (0.5 * (ratio - self.last) ** 2 - noise)
             noise = max(noise, tuning.CORRECTION_DRIFT**2)
-        moved = self.lone is None or abs(lone - self.lone) > tuning.MISCOUNTED
-        tilt = 0.5 - (lone if moved or self.lone is None else self.lone)
+        before = lone if self.lone is None else self.lone
+        tilt = 0.5 - (lone if abs(lone - before) > tuning.MISCOUNTED else before)
         doubt, shape_doubt = self.doubt + tuning.CORRECTION_DRIFT**2, self.shape_doubt + tuning.SHAPE_DRIFT**2
         off = ratio - (self.level + tilt * self.shape)
         lean = self.lean + tuning.LEAN_GAIN * (off - self.lean)

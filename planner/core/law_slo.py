@@ -132,9 +132,9 @@ def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: P
     rate = max(load.mean_rate, min(cost.usual_rate, load.highest_rate))
     urgent = urgency(state.budgets.get(promise.what, 0.0), rate, allowance, policy.tuning, told)
     price = math.exp((cost.log or 0.0) + urgent)
-    planned = policy.tuning.miss_cap * allowance
-    lenient = min(MOST_PLANNED, planned * math.exp(-min(0.0, urgent)))  # while the budget is not spent
-    cap = max(planned, lenient) * rate / load.mean_rate / len(mix.leads(pools))
+    strict = policy.tuning.miss_cap * allowance
+    lenient = min(MOST_PLANNED, strict * math.exp(-min(0.0, urgent)))  # while the budget is not spent
+    cap = max(strict, lenient) * rate / load.mean_rate / len(mix.leads(pools))
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
     ready = {name: reading.ready for name, reading in seen.pools.items()}
     return mix.at_price(pools, parts, price, cap, held, ready)
