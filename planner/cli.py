@@ -1,7 +1,7 @@
 """The command line: one group whose commands are loaded when they are called.
 
 Exit codes: 0 done; 1 an answer that falls short, output complete; 2 bad input;
-3 a part outside failed; 130 stopped from the keyboard.
+3 a part outside failed; 130 stopped from the keyboard (compare: or by SIGTERM).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise _Stopped("stopped from the keyboard") from None
+            raise _Stopped("stopped") from None
         except Exception as problem:
             failure = None if ctx.params.get("traceback") else _explained(problem)
             if failure is None:

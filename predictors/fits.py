@@ -60,7 +60,7 @@ def fit_prophet(request: FitRequest) -> Mapping[str, Any]:
     import pandas as pd
 
     for noisy in ("cmdstanpy", "prophet"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).disabled = True  # a level would be set anew by their import; what fails is raised
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from prophet import Prophet

@@ -63,7 +63,7 @@ EXIT_CODES = """## Exit codes
 | 1 | the answer falls short (`--min-attainment` missed, no fleet keeps it, `check` found a problem), complete |
 | 2 | bad input: the message names the thing, the value and what would be right |
 | 3 | a part outside failed: Prometheus, a download, a disk, a library that is not installed |
-| 130 | stopped from the keyboard |
+| 130 | stopped from the keyboard, `compare` by SIGTERM too |
 
 ## Environment and completion
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,5 +150,15 @@ def _held(cases: list[Case], jobs: int | None, fresh: bool, backend: str, cluste
     kept = store.Store(None if fresh else store.folder())
     runs = sum(len(case.contenders) * case.settings.seeds for case in cases)
     opening = f"{runs} run{'s' * (runs != 1)} in {len(cases)} case{'s' * (len(cases) != 1)}"
-    with hired(backend, cluster), tally(opening) as watcher:
+    with _ended_by_sigterm(), hired(backend, cluster), tally(opening) as watcher:
         return held(cases, Crew(kept, jobs or (joblib.cpu_count() if backend == "loky" else -1), watcher))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C: joblib ends the processes that work beside this one, which would go on without it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -23,7 +23,7 @@ def _quiet() -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     for noisy in ("cmdstanpy", "prophet"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).disabled = True  # a level would be set anew by their import; what fails is raised
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         yield
