@@ -31,7 +31,8 @@ OF_A_CASE = ("traffic.source", "traffic.format", "traffic.lengths")
 @click.argument("configuration", required=False, metavar="[CONFIG.yaml]")
 @settings_options(CompareSettings)
 @click.option("--suite", metavar="NAME|FILE",
-              help="Many cases instead of one: default, quick, ablations, sensitivity, constants, a file.")  # fmt: skip
+              help="Many cases instead of one: default, quick, drawn, supply, ablations, sensitivity, constants, "
+                   "or a file.")  # fmt: skip
 @click.option("--traces", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
               help="A folder with traces for the suite, beside traces/ and $SLA_PLANNER_SHARED/traces.")  # fmt: skip
 @click.option("--leave-one-out", is_flag=True,

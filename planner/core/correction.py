@@ -35,12 +35,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a pool's profiled times are multiplied by, and how sure that is: a Kalman filter of a random walk.
+    """What a pool's profiled times are multiplied by, and how sure that is: a random walk, filtered (Kalman 1960).
 
-    A profile is wrong in level and in shape: what a step takes with a single sequence is off by ``level`` −
-    ``shape``/2, what more sequences add by ``level`` + ``shape``/2. An interval in which the share w of the profiled
-    step is that of a single sequence shows level + shape · (1/2 − w), so several loads tell the two apart.
-    ``slowness`` is what both come to where the ITL target is just kept, which is what pools are sized for.
+    A profile is wrong in level and in shape: what a step takes with a single sequence is off by α = ``level`` −
+    ``shape``/2, what more sequences add by β = ``level`` + ``shape``/2. An interval in which the share w of the
+    profiled step is that of a single sequence shows level + shape · (1/2 − w), so several loads tell the two apart.
+    ``slowness`` is what both come to where the ITL target T is just kept, which is what pools are sized for: with a
+    profiled step ℓ of a single sequence, T = α ℓ + β (s − ℓ) at the profiled step s = (T − (α − β) ℓ) / β, and
+    slowness = T / s.
 
     The noise of the evidence is learnt from how much neighbouring intervals differ. Where evidence leans to one side
     for longer than chance explains, the engine has changed: the doubt is what it was at the start.
@@ -80,11 +82,12 @@ class Correction:
             doubt, lean = max(doubt, tuning.CORRECTION_DOUBT**2), 0.0
         weight = (doubt + tilt * self.both) / (unsure + noise)
         shape_weight = (self.both + tilt * shape_doubt) / (unsure + noise)
-        level, shape = self.level + gain * weight * off, self.shape + gain * shape_weight * off
+        level, most = self.level + gain * weight * off, tuning.SHAPE_MOST
+        shape = min(most, max(-most, self.shape + gain * shape_weight * off))
         return Correction(
-            slowness=_bounded((level + 0.5 * shape) / max(0.1, 1.0 + shape * lone_at_target)),
+            slowness=_bounded((level + 0.5 * shape) / (1.0 + shape * lone_at_target)),
             level=_bounded(level),
-            shape=min(1.0, max(-1.0, shape)),
+            shape=shape,
             doubt=doubt - weight * weight * (unsure + noise),
             shape_doubt=shape_doubt - shape_weight * shape_weight * (unsure + noise),
             both=self.both - weight * shape_weight * (unsure + noise),

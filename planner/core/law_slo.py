@@ -11,6 +11,7 @@ from planner.core.attainment import urgency, visible
 from planner.core.correction import Correction, Evidence, corrected
 from planner.core.load import Load
 from planner.core.memory import recent_rate, turn_page
+from planner.core.overload import backlog_rate, crowd, crowd_note, crowd_rate, sudden_crowd, waiting
 from planner.core.policy import Policy, Promise
 from planner.core.proposal import Proposal
 from planner.core.sizing import mix, slo
@@ -31,26 +32,29 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     steps = max(1, math.ceil(horizon_s / policy.interval_s - 1e-6))
     path = state.predictors[demand.REQUESTS].path(steps)
     rates = demand.scenarios(path, rate, policy.tuning)
-    if sum(rates) <= len(rates) * LEAST_RATE:
-        return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=None)
     load = demand.ahead(policy, state, rates, rate, steps)
+    if sum(rates) <= len(rates) * LEAST_RATE:
+        return Proposal({pool.name: 0 for pool in policy.pools}, Reason.IDLE), replace(state, load=load)
     if load is None:
         return None, state
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     state = _priced(policy, state, parts, load)
     forecast = demand.said(path, load, horizon_s)
-    extra = _backlog_rate(policy, state, seen, load, parts, rate)
-    if extra > 0:
-        load = load.plus(extra)
+    crowded, extra = crowd(policy, seen, parts), backlog_rate(policy, state, seen, load, parts, rate)
+    answers = crowd_rate(policy, state, seen, load, crowded)
+    state = replace(state, crowd=crowded)
+    if extra > 0 or answers > 0:
+        load = load.plus(extra, answers)
         parts = slo.models(policy.pools, policy.sla, load, state.slowness)
-    return _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED), replace(state, load=load)
+    proposal = _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED)
+    return replace(proposal, notes=crowd_note(crowded)), replace(state, load=load)
 
 
 def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
     """The fast look: size at once for an overload the last full decision did not plan for.
 
-    The rate of the last few windows counts only as far as it stands above chance; a backlog counts
-    as load to be worked off within an interval. ``None`` when the plan still holds.
+    The rate of the last few windows counts only as far as it stands above chance; a backlog counts as load to be
+    worked off within an interval, a crowd in decode as answers that are asked for. ``None`` when the plan still holds.
     """
     load = state.load
     now = recent_rate(state.memory, SHORT_TERM_S)
@@ -59,14 +63,17 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     asked = planned(state.asked, state.made_up)
     doubt = policy.tuning.fast_doubt * math.sqrt(load.dispersion_at(now) * now / SHORT_TERM_S)
     sure = max(0.0, now - doubt)
-    if sure + _waiting(policy, seen, load) / policy.interval_s <= max(load.rates):
+    more = sure + waiting(policy, seen, load) / policy.interval_s > max(load.rates)
+    crowded = sudden_crowd(policy, state, seen, load)
+    if not more and crowded <= 0:
         return None
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
-    sudden = load.at(sure + _backlog_rate(policy, state, seen, load, parts, sure))
+    sudden = load.at(sure + backlog_rate(policy, state, seen, load, parts, sure)) if more else load
+    sudden = sudden.plus(0.0, crowd_rate(policy, state, seen, load, crowded))
     parts = slo.models(policy.pools, policy.sla, sudden, state.slowness)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
-    return replace(urgent, wanted=wanted) if wanted != asked else None
+    return replace(urgent, wanted=wanted, notes=crowd_note(crowded)) if wanted != asked else None
 
 
 def _learnt(policy: Policy, state: PlannerState, rate: float | None) -> PlannerState:
@@ -138,33 +145,3 @@ def _at_price(policy: Policy, state: PlannerState, seen: Observation, promise: P
     held = state.asked or {name: reading.requested for name, reading in seen.pools.items()}
     ready = {name: reading.ready for name, reading in seen.pools.items()}
     return mix.at_price(pools, parts, price, cap, held, ready)
-
-
-def _waiting(policy: Policy, seen: Observation, load: Load) -> float:
-    """Requests that wait, if they are more than the TTFT target explains."""
-    waiting = max((reading.waiting or 0.0 for reading in seen.pools.values()), default=0.0)
-    return policy.tuning.backlog * max(0.0, waiting - load.mean_rate * policy.sla.ttft_s)
-
-
-def _backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: Load,
-                  parts: Mapping[str, PoolModel], rate: float) -> float:  # fmt: skip
-    """A backlog as an extra rate: to be worked off within one interval once help is there.
-
-    Everybody who comes behind a backlog misses too, so what it costs to be rid of it quickly is little. It
-    goes on growing until help comes: by what ``rate`` is above the capacity that is ready.
-    """
-    backlog = _waiting(policy, seen, load)
-    if backlog <= 0:
-        return 0.0
-    grows = 0.0
-    for group in mix.groups([pool for pool in policy.pools if pool.name in seen.pools]):
-        readings = [seen.pools[pool.name] for pool in group]
-        serving = {pool.name: reading.ready for pool, reading in zip(group, readings, strict=True)}
-        ((slow, ready),) = mix.equivalent(group, parts, serving).items()
-        busy = parts[slow].busy(rate)
-        if busy > ready:
-            helps = (state.supply.get(pool.name, Supply()).help_in_s(pool, reading, policy.tuning)
-                     for pool, reading in zip(group, readings, strict=True))  # fmt: skip
-            help_in_s = max(helps)
-            grows = max(grows, rate * (1.0 - ready / busy) * help_in_s)
-    return (backlog + grows) / policy.interval_s

@@ -108,9 +108,12 @@ class Load:
             return answers
         return tuple(map(max, prompts, answers))
 
-    def plus(self, extra: float) -> Load:
-        """With ``extra`` requests per second on top."""
-        return self._each(lambda rates: tuple(rate + extra for rate in rates))
+    def plus(self, extra: float, answers: float = 0.0) -> Load:
+        """With ``extra`` requests per second on top, and ``answers`` more whose prompts are done."""
+        more = self._each(lambda rates: tuple(rate + extra for rate in rates))
+        if answers <= 0:
+            return more
+        return replace(more, answer_rates=tuple(rate + answers for rate in more.answer_rates or more.rates))
 
     def at(self, rate: float) -> Load:
         """With ``rate`` requests per second for certain, and as much work in each as was foreseen on the mean.
@@ -118,7 +121,12 @@ class Load:
         Where next to no requests were foreseen, the little work that was says nothing of what one takes.
         """
         least, most, foreseen = 1.0 / tuning.MOST_DRIFT, tuning.MOST_DRIFT, self.mean_rate
-        return self._each(lambda rates: (rate * min(most, max(least, sum(rates) / len(rates) / foreseen)),))
+
+        def certain(rates: tuple[float, ...]) -> tuple[float, ...]:
+            drift = sum(rates) / len(rates) / foreseen if foreseen > tuning.LEAST_RATE else 1.0
+            return (rate * min(most, max(least, drift)),)
+
+        return self._each(certain)
 
     def _each(self, change: Callable[[tuple[float, ...]], tuple[float, ...]]) -> Load:
         prompts, answers = self.prompt_rates, self.answer_rates

@@ -19,6 +19,7 @@ from planner.core.policy import Policy, Pool
 from planner.core.sizing import mix, slo
 from planner.core.sizing.models import PoolModel
 from planner.core.state import PlannerState
+from planner.core.tuning import LEAST_RATE
 from planner.core.types import Adjustment, Decision, Observation, Reason
 
 HELD = (Reason.HELD_BLIND, Reason.HELD_BETWEEN, Reason.HELD_STARTING)
@@ -131,7 +132,7 @@ def kept_by(policy: Policy, state: PlannerState, wish: Fleet) -> Callable[[Fleet
     its wish.
     """
     now = recent_rate(state.memory, policy.interval_s) or 0.0
-    if policy.law != "slo" or state.load is None:
+    if policy.law != "slo" or state.load is None or state.load.mean_rate <= LEAST_RATE:
         return lambda fleet: now * min((fleet[pool] / n for pool, n in wish.items() if n > 0), default=1.0)
     load = state.load
     fresh = min(1.0, now / load.mean_rate)

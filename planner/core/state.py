@@ -53,6 +53,7 @@ class PlannerState:
     prices: Mapping[str, Price] = field(default_factory=dict)  # by promise
     request_itl: Mapping[str, Histogram] = field(default_factory=dict)  # by pool that tells: of late, fading
     answering: float | None = None  # answer tokens per second offered, over as long as an answer takes
+    crowd: float = 0.0  # sequences in decode beyond what the ITL target allows, at the last full decision
     load: Load | None = None  # what the last full decision was made for
     recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)
 

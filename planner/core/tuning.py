@@ -61,7 +61,7 @@ class Tuning:
     """The fast look believes only the lower bound of a sudden rate, so many standard deviations of the learnt
     burstiness below it."""
     backlog: float = 1.0
-    """Share of a backlog that counts as load to be worked off. 0: a backlog is not looked at."""
+    """Share of a backlog, and of a crowd in decode, that counts as load to be worked off. 0: neither is looked at."""
     patience: float = 1.5
     """A replica that has been starting for so many times its start-up counts as supply no longer."""
     made_up: float = 0.5
@@ -75,6 +75,8 @@ LEAST_OBSERVED = 0.5
 """A rate is learnt from at least this share of an interval: the few seconds after a start are mostly chance."""
 SHORT_TERM_S = 15.0
 """The fast look believes a rate seen over this long: three scrapes, so one odd second is not a trend."""
+SUDDEN_CROWD = 0.15
+"""A fast look believes a crowd in decode when so large a share of what runs has joined it since the last decision."""
 MOST_DRIFT = 2.0
 """Requests of a sudden rate are at most so many times longer, or shorter, than those of late: recorded ones change by
 20 % in a few minutes."""
@@ -114,6 +116,8 @@ CORRECTION_DRIFT = 0.01
 SHAPE_DOUBT, SHAPE_DRIFT = 0.2, 0.002
 """What a single sequence takes and what more of them add are off by factors that differ by so much, before anything was
 seen; it changes hardly at all, since it is the kind of GPU and engine."""
+SHAPE_MOST = 0.9
+"""They never differ by more than this: what more sequences add is never taken for nothing, nor for all there is."""
 MISCOUNTED = 0.1
 """Sequences counted a dozen times an interval move the share of a single one in the step by less than this."""
 NOISE_GAIN = 0.1

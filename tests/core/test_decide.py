@@ -17,7 +17,7 @@ from planner.core.saving import restored, saved
 from planner.core.state import PlannerState
 from planner.core.tuning import Tuning
 from planner.core.types import Observation, PoolReading, Reason
-from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, load, policy, seen
+from tests.core.worlds import AGGREGATED, DECODE, PREFILL, SLA, histogram, load, policy, seen
 
 FLEET = {"prefill": 2, "decode": 2}
 
@@ -109,6 +109,49 @@ def test_an_overload_of_k_times_is_answered_at_once(factor):
     # 20 requests/s × 39.8 ms = 0.796 busy; k times that is the least that can serve it
     assert fast[-1].replicas["prefill"] >= 0.796 * factor
     assert max(d.at for d in fast) <= 315.0
+
+
+def test_an_overload_out_of_a_silence_is_answered_at_once():
+    planner = Planner(policy())
+    fed(planner, [10.0] * 36 + [0.0] * 720)
+    assert planner.state.load is not None
+    decisions = fed(planner, [100.0] * 6, start=5.0 * 756, fleet={"prefill": 1, "decode": 1})
+    fast = [d for d in decisions if d.reason is Reason.FAST_PATH]
+    assert fast
+    sized = fed(planner, [100.0] * 24, start=5.0 * 762, fleet=fast[-1].replicas)[-1]
+    for pool, n in sized.replicas.items():
+        assert fast[-1].replicas[pool] >= 0.6 * n
+
+
+def crowded(rate: float, running: float, itl: float, at: float, fleet: dict[str, int]) -> Observation:
+    """As many requests as ever, and so many sequences in decode that take ``itl`` seconds a token."""
+    told = seen(at, rate, fleet, itl=itl)
+    decode = replace(told.pools["decode"], running=running, step_seconds=histogram("itl", itl, 5 * running / itl))
+    return replace(told, pools={**told.pools, "decode": decode})
+
+
+def test_answers_that_grow_longer_are_seen_before_they_end():
+    """Nothing waits, no rate rises, and no answer that has ended is longer: only the sequences in decode tell."""
+    planner, fleet = Planner(policy()), {"prefill": 2, "decode": 2}
+    fed(planner, [20.0] * 240, fleet=fleet)
+    calm = planner.state.asked["decode"]
+    grown = [
+        planner.step(crowded(20.0, 400.0 + 20.0 * i, 0.04, 1200.0 + 5.0 * i, {"prefill": 2, "decode": calm}))
+        for i in range(26)
+    ]
+    assert grown[-1].replicas["decode"] >= calm + 2
+    assert grown[-1].replicas["prefill"] == 2
+
+
+def test_many_sequences_within_the_itl_target_are_no_crowd():
+    """Replicas that end their last answers are counted in what runs, not in what is ready."""
+    planner = Planner(policy())
+    fed(planner, [20.0] * 240)
+    calm = planner.state.asked["decode"]
+    for i in range(26):
+        decision = planner.step(crowded(20.0, 4000.0, 0.02, 1200.0 + 5.0 * i, {"prefill": 2, "decode": calm}))
+    assert planner.state.crowd == 0.0
+    assert decision.replicas["decode"] <= calm + 1
 
 
 def test_the_fast_look_never_lowers():

@@ -146,12 +146,12 @@ def _worth(used: Sequence[Pool], parts: Parts) -> tuple[Pool, dict[str, float]]:
     slow = max(used, key=lambda pool: parts[pool.name].busy(1.0))
     if len(used) == 1:
         return slow, {slow.name: 1.0}
-    held = min((_held(parts[pool.name]) for pool in used), default=math.inf)
-    pace = {pool.name: _pace(parts[pool.name], held) for pool in used}
+    most = min((held(parts[pool.name]) for pool in used), default=math.inf)
+    pace = {pool.name: _pace(parts[pool.name], most) for pool in used}
     return slow, {name: one / pace[slow.name] for name, one in pace.items()}
 
 
-def _held(model: PoolModel) -> float:
+def held(model: PoolModel) -> float:
     """Sequences that one replica decodes within the ITL target."""
     if isinstance(model, DecodeModel | AggregatedModel):
         return model.decoding.within(max(model.sla.itl_s, model.alone_s) / model.slowness)
