@@ -16,7 +16,7 @@ from planner.core.load import Load
 from planner.core.policy import Policy, Pool, Promise, Sla, What
 from planner.core.profiles import Profile
 from planner.core.sizing import slo
-from planner.core.sizing.models import PoolModel
+from planner.core.sizing.model import PoolModel
 from planner.core.types import Expected, Role
 
 SCHEMA = "sla-planner/size.v1"

@@ -15,7 +15,7 @@ from planner.core import tuning
 from planner.core.histogram import mean_of
 from planner.core.load import Lengths, Load, lengths_of
 from planner.core.policy import Policy, Pool, Sla
-from planner.core.sizing.models import PrefillModel
+from planner.core.sizing.prefill import PrefillModel
 from planner.core.types import PoolReading, Role, Window
 
 

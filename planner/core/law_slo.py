@@ -15,7 +15,7 @@ from planner.core.overload import backlog_rate, crowd, crowd_note, crowd_rate, s
 from planner.core.policy import Policy, Promise
 from planner.core.proposal import Proposal
 from planner.core.sizing import mix, slo
-from planner.core.sizing.models import PoolModel
+from planner.core.sizing.model import PoolModel
 from planner.core.state import PlannerState, Price
 from planner.core.supply import Supply, planned
 from planner.core.tuning import LEAST_RATE, MOST_PLANNED, SHORT_TERM_S

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from planner.core.load import Load
 from planner.core.policy import Policy, Pool
 from planner.core.sizing import mix, slo
-from planner.core.sizing.models import PoolModel
+from planner.core.sizing.model import PoolModel
 from planner.core.state import PlannerState
 from planner.core.supply import Supply
 from planner.core.tuning import SUDDEN_CROWD

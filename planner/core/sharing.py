@@ -17,7 +17,7 @@ from planner.core.memory import recent_rate
 from planner.core.planner import Planner
 from planner.core.policy import Policy, Pool
 from planner.core.sizing import mix, slo
-from planner.core.sizing.models import PoolModel
+from planner.core.sizing.model import PoolModel
 from planner.core.state import PlannerState
 from planner.core.tuning import LEAST_RATE
 from planner.core.types import Adjustment, Decision, Observation, Reason

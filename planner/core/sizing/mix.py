@@ -18,7 +18,10 @@ from itertools import combinations
 from planner.core.load import Load
 from planner.core.policy import Pool
 from planner.core.sizing import slo
-from planner.core.sizing.models import AggregatedModel, DecodeModel, PoolModel, PrefillModel
+from planner.core.sizing.aggregated import AggregatedModel
+from planner.core.sizing.decode import DecodeModel
+from planner.core.sizing.model import PoolModel
+from planner.core.sizing.prefill import PrefillModel
 from planner.core.types import Expected
 
 Parts = Mapping[str, PoolModel]

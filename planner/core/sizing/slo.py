@@ -20,14 +20,23 @@ from dataclasses import dataclass
 from planner.core import tuning
 from planner.core.load import Load
 from planner.core.policy import Pool, Promise, Sla
-from planner.core.sizing.models import PoolModel, model_of
-from planner.core.types import Expected
+from planner.core.sizing.aggregated import AggregatedModel
+from planner.core.sizing.decode import DecodeModel
+from planner.core.sizing.model import PoolModel
+from planner.core.sizing.prefill import PrefillModel
+from planner.core.types import Expected, Role
 
 MOST = 1_000_000
 """No pool is ever sized beyond this; an SLA out of reach ends here at the latest."""
 
 PRECISION = 0.02
 """Of the fractional replicas at which a price is taken: it is averaged over hours anyway."""
+
+MODELS: Mapping[Role, type[PrefillModel | DecodeModel | AggregatedModel]] = {
+    Role.PREFILL: PrefillModel,
+    Role.DECODE: DecodeModel,
+    Role.AGGREGATED: AggregatedModel,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,11 @@ class Sizing:
 
 
 def models(pools: tuple[Pool, ...], sla: Sla, load: Load, slowness: Mapping[str, float]) -> dict[str, PoolModel]:
-    """The model of every pool under one load, asked about both latencies; ``slowness`` is 1 where it is not given."""
-    return {pool.name: model_of(pool, sla, load, slowness.get(pool.name, 1.0)) for pool in pools}
+    """The model of every pool under one load, asked about both latencies.
+
+    ``slowness`` is observed over profiled time, by pool: 1 where it is not given, the profile is right.
+    """
+    return {pool.name: MODELS[pool.role].of(pool, sla, load, slowness.get(pool.name, 1.0)) for pool in pools}
 
 
 def by_promise(sla: Sla, parts: Mapping[str, PoolModel]) -> dict[Promise, dict[str, PoolModel]]:
