@@ -76,7 +76,8 @@ def _conclude(
         notes=(*proposal.unreachable, *proposal.notes, *told(policy, state.supply, seen)),
     )
     state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
-    return decision, replace(state, recent=(*recent, (seen.at, dict(proposal.wanted))))
+    to_hold = proposal.wanted if proposal.to_hold is None else proposal.to_hold
+    return decision, replace(state, recent=(*recent, (seen.at, dict(to_hold))))
 
 
 def _made_up(policy: Policy, state: PlannerState, seen: Observation,

@@ -42,12 +42,13 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     forecast = demand.said(path, load, horizon_s)
     crowded, extra = crowd(policy, seen, parts), backlog_rate(policy, state, seen, load, parts, rate)
     answers = crowd_rate(policy, state, seen, load, crowded)
-    state = replace(state, crowd=crowded)
+    state, to_hold = replace(state, crowd=crowded), None
     if extra > 0 or answers > 0:
+        to_hold = _wanted(policy, state, seen, parts, load)
         load = load.plus(extra, answers)
         parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     proposal = _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED)
-    return replace(proposal, notes=crowd_note(crowded)), replace(state, load=load)
+    return replace(proposal, notes=crowd_note(crowded), to_hold=to_hold), replace(state, load=load)
 
 
 def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
@@ -68,12 +69,20 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     if not more and crowded <= 0:
         return None
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
-    sudden = load.at(sure + backlog_rate(policy, state, seen, load, parts, sure)) if more else load
-    sudden = sudden.plus(0.0, crowd_rate(policy, state, seen, load, crowded))
+    extra, answers = (
+        backlog_rate(policy, state, seen, load, parts, sure),
+        crowd_rate(policy, state, seen, load, crowded),
+    )
+    calm = load.at(sure) if more else load
+    sudden = (load.at(sure + extra) if more else load).plus(0.0, answers)
     parts = slo.models(policy.pools, policy.sla, sudden, state.slowness)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
-    return replace(urgent, wanted=wanted, notes=crowd_note(crowded)) if wanted != asked else None
+    if wanted == asked:
+        return None
+    parts = slo.models(policy.pools, policy.sla, calm, state.slowness)
+    to_hold = _wanted(policy, state, seen, parts, calm)
+    return replace(urgent, wanted=wanted, notes=crowd_note(crowded), to_hold=to_hold)
 
 
 def _learnt(policy: Policy, state: PlannerState, rate: float | None) -> PlannerState:
@@ -109,12 +118,7 @@ def _priced(policy: Policy, state: PlannerState, parts: Mapping[str, PoolModel],
 
 def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel], load: Load,
               forecast: DemandForecast | None, reason: Reason) -> Proposal:  # fmt: skip
-    asked = slo.by_promise(policy.sla, parts)
-    if policy.tuning.joint:
-        fleets = (_at_price(policy, state, seen, promise, own, load) for promise, own in asked.items())
-        wanted = slo.most(policy.pools, fleets)
-    else:
-        wanted = slo.fewest(policy.pools, policy.sla, parts)
+    wanted, asked = _wanted(policy, state, seen, parts, load), slo.by_promise(policy.sla, parts)
     beyond = [said for own in asked.values() for said in mix.unreachable(slo.those(policy.pools, own), own)]
     unreachable = tuple(beyond)
     return Proposal(
@@ -124,6 +128,17 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
         expect=lambda fleet: mix.expect(policy.pools, parts, load, fleet),
         worth=lambda name, n: mix.missed_per_s(policy.pools, parts, {**wanted, name: n}, name),
         unreachable=unreachable,
+    )
+
+
+def _wanted(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel],
+            load: Load) -> dict[str, int]:  # fmt: skip
+    """Replicas for a load, by the models of its pools: the most that any promise asks for."""
+    if not policy.tuning.joint:
+        return slo.fewest(policy.pools, policy.sla, parts)
+    asked = slo.by_promise(policy.sla, parts)
+    return slo.most(
+        policy.pools, (_at_price(policy, state, seen, promise, own, load) for promise, own in asked.items())
     )
 
 

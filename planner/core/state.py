@@ -55,7 +55,7 @@ class PlannerState:
     answering: float | None = None  # answer tokens per second offered, over as long as an answer takes
     crowd: float = 0.0  # sequences in decode beyond what the ITL target allows, at the last full decision
     load: Load | None = None  # what the last full decision was made for
-    recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted)
+    recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted for longer than an overload)
 
     @property
     def slowness(self) -> dict[str, float]:

@@ -98,6 +98,19 @@ def test_a_dip_must_outlive_the_stabilization_window():
     assert dip[-1].replicas["prefill"] < peak
 
 
+def test_what_a_backlog_asks_for_goes_when_it_is_worked_off():
+    """Its load is held through the stabilization window as ever, what was there to be rid of the queue is not."""
+    planner, fleet = Planner(policy(stabilization_s=300.0)), {"prefill": 2, "decode": 2}
+    calm = fed(planner, [30.0] * 120, fleet=fleet)[-1].replicas["prefill"]
+    asked = {"prefill": calm, "decode": 2}
+    queued = seen(600.0, 30.0, asked)
+    queued = replace(queued, pools={**queued.pools, "prefill": replace(queued.pools["prefill"], waiting=3000.0)})
+    helped = planner.step(queued).replicas
+    assert helped["prefill"] > calm
+    after = fed(planner, [30.0] * 13, start=605.0, fleet=helped)
+    assert after[-1].replicas["prefill"] == calm
+
+
 @pytest.mark.parametrize("factor", [4, 16, 64])
 def test_an_overload_of_k_times_is_answered_at_once(factor):
     """prop-8: one decision sized for what is there, within three scrapes, not k steps of +1."""
