@@ -108,7 +108,7 @@ class Exporter:
 
     def _fleets(self, seen: Observation, decision: Decision) -> None:
         for pool, reading in seen.pools.items():
-            self._pool["requested"].labels(pool).set(reading.requested)
+            self._pool["requested"].labels(pool).set(reading.requested if reading.requested_known else float("nan"))
             self._pool["ready"].labels(pool).set(reading.ready)
         for pool, count in decision.replicas.items():
             self._pool["allowed"].labels(pool).set(count)

@@ -64,3 +64,11 @@ def test_two_planners_in_one_process_do_not_meet() -> None:
 def test_conditions_are_counted_by_name() -> None:
     assert condition_of("counter-reset: requests_total of frontend-0") == "counter-reset"
     assert condition_of("http://prometheus:9090 refused") == "other"
+
+
+def test_what_was_asked_for_is_no_number_where_nobody_says_it() -> None:
+    exporter, _ = stepped([Observation(0.0, {"prefill": PoolReading(2, 2, requested_known=False)})])
+    shown = samples(exporter)
+
+    assert math.isnan(shown["planner_replicas_requested", (("pool", "prefill"),)])
+    assert shown["planner_replicas_ready", (("pool", "prefill"),)] == 2
