@@ -88,13 +88,17 @@ def test_nothing_is_asked_of_a_pool_of_which_nothing_is_known(law, rate):
     assert [dict(d.replicas) for d in decisions] == [{"prefill": 6}] * 3  # all of the budget of six GPUs
 
 
-def test_a_pool_that_was_never_seen_is_sized_for_the_load():
+@pytest.mark.parametrize("law", ["slo", "classic"])
+@pytest.mark.parametrize("shown", ["prefill", "decode"])
+def test_a_pool_that_was_never_seen_is_sized_for_the_load(law, shown):
     """Scaled to nothing it has no worker to show, and requests come all the same."""
-    planner = Planner(policy())
-    decisions = [planner.step(unsaid(seen(5.0 * i, 40.0), prefill=3)) for i in range(30)]
+    profile = load_profile("h200-llama31-8b-fp8-tp1")
+    pools = tuple(replace(pool, profile=profile) for pool in (PREFILL, DECODE))
+    planner = Planner(policy(law=law, pools=pools))
+    decisions = [planner.step(unsaid(seen(5.0 * i, 40.0), **{shown: 3})) for i in range(30)]
 
-    assert next(d for d in decisions if "decode" in d.replicas).reason is Reason.SIZED
-    assert decisions[-1].replicas["decode"] >= 1
+    assert next(d for d in decisions if len(d.replicas) == 2).reason is Reason.SIZED
+    assert min(decisions[-1].replicas.values()) >= 1
 
 
 @pytest.mark.parametrize(
