@@ -71,7 +71,9 @@ class StateKeeper:
             self.save()
 
     def save(self) -> None:
-        """Save now. A disk that is full is a problem to tell, not a reason to stop scaling."""
+        """Save now, if anything was seen. A disk that is full is a problem to tell, not a reason to stop scaling."""
+        if self._planner.state.at is None:
+            return
         try:
             write(self._path, self._planner.policy, self._planner.state)
             self.problem = ""

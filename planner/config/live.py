@@ -89,6 +89,8 @@ class LiveSettings(ControlSettings):
     tick_s: Duration = setting("Time between looks.", 5.0, alias="tick", flag="--tick", gt=0)
     warmup_s: Duration = setting("History to learn from at a start without a saved state.", 3600.0, alias="warmup",
                                  flag="--warmup", ge=0)  # fmt: skip
+    warmup_timeout_s: Duration = setting("History that is not read by then is left out: to decide comes first.", 120.0,
+                                         alias="warmup_timeout", gt=0)  # fmt: skip
     state: File | None = setting("Where the planner's memory survives a restart.", None, flag="--state")
     decisions: File | None = setting("The decision log, one JSON object a line.", None, flag="--decisions")
 
