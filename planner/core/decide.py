@@ -25,7 +25,7 @@ from planner.core.types import Adjustment, Decision, Observation, PoolReading, R
 
 def decide(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Decision, PlannerState]:
     """Answer one observation; return the answer and what to remember."""
-    state = _take_in(policy, state, seen)
+    state = _take_in(policy, _set_back(policy, state, seen.at), seen)
     if seen.window is None:
         return _hold(policy, state, seen, Reason.HELD_BLIND)
     if not _due(policy, state, seen.at):
@@ -126,6 +126,23 @@ def _due(policy: Policy, state: PlannerState, at: float) -> bool:
     """A full decision is due once in every interval of the epoch's grid."""
     assert state.decided_at is not None  # set by the first observation
     return policy.slot_s(at) > policy.slot_s(state.decided_at)
+
+
+def _set_back(policy: Policy, state: PlannerState, at: float) -> PlannerState:
+    """The state under a clock that was set back by more than an interval: nothing of it lies ahead, a decision is due.
+
+    Forecasts start anew, for their series hold steps that are still to come.
+    """
+    if state.at is None or at >= state.at - policy.interval_s:
+        return state
+    return replace(
+        state,
+        at=at,
+        decided_at=None if state.decided_at is None else at - policy.interval_s,
+        recent=tuple((min(when, at), wanted) for when, wanted in state.recent),
+        supply={name: replace(known, newest_at=None) for name, known in state.supply.items()},
+        predictors={},
+    )
 
 
 def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerState:

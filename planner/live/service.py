@@ -112,7 +112,7 @@ class Service:
     def _remember(self, steps: FitsBeside) -> None:
         """Saved state first, history from Prometheus else; without either the fleet is kept while learning."""
         if self.settings.state is not None:
-            found = state_file.read(self.settings.state, self.policy)
+            found = state_file.read(self.settings.state, self.policy, self.clock.now())
             self._log.info("memory", said=found.said)
             if found.state is not None:
                 self.planner.state = found.state

@@ -112,6 +112,40 @@ def test_what_was_asked_for_before_a_long_absence_takes_nothing_from_those_who_s
     assert dict(planner.step(unsaid(seen(away_s, None), prefill=27, decode=1)).replicas) == held
 
 
+@pytest.mark.parametrize("law", ["slo", "classic"])
+@pytest.mark.parametrize("back_s", [61.0, 86_400.0])
+def test_a_clock_that_was_set_back_freezes_nothing(law, back_s):
+    """What was decided a day ahead, and what was wanted then, must not hold until it is that day again."""
+    profile = load_profile("h200-llama31-8b-fp8-tp1")
+    pools = tuple(replace(pool, profile=profile) for pool in (PREFILL, DECODE))
+    planner = Planner(policy(law=law, pools=pools, predictor="default"))
+    start = 1_000_020.0  # at the start of a minute
+    busy = fed(planner, [200.0] * 60, start=start)[-1].replicas
+    after = fed(planner, [20.0] * 240, start=start + 300.0 - back_s, fleet=dict(busy))
+
+    assert sum(d.reason is Reason.SIZED for d in after) >= 19  # 20 minutes
+    assert sum(after[-1].replicas.values()) < sum(busy.values())
+
+
+def test_a_clock_that_was_set_back_a_little_waits_for_its_time():
+    """A second or two are no reason to forget the forecasts."""
+    planner = Planner(policy(predictor="default"))
+    fed(planner, [200.0] * 60, start=1_000_020.0)
+    forecasts = planner.state.predictors
+    planner.step(seen(1_000_020.0 + 294.0 - 30.0, 200.0))
+
+    assert forecasts
+    assert planner.state.predictors == forecasts
+
+
+def test_a_fit_of_a_forecast_that_was_given_up_is_dropped():
+    """It was running when the clock was set back; the planner goes on without it."""
+    planner = Planner(policy(predictor="arima"))
+    planner.adopt("rate", {"order": [1, 0, 0]})
+
+    assert planner.state.predictors == {}
+
+
 def test_an_hour_of_blindness_holds_for_an_hour():
     planner = Planner(policy())
     busy = fed(planner, [200.0] * 40)[-1].replicas
