@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from planner.config.settings import ControlSettings, Settings, setting
-from planner.config.values import Duration, File, Replicas, Text, Whole
+from planner.config.values import Address, Duration, File, Replicas, Text, Whole
 
 Labels = Mapping[Text, Text]
 """Label values by name; every one must match."""
@@ -15,7 +15,7 @@ Labels = Mapping[Text, Text]
 class PrometheusSettings(Settings):
     """Where metrics are read, how we show who we are, and whose series are ours."""
 
-    url: Text = setting("Address of the Prometheus server, as in http://prometheus:9090.", flag="--prometheus")
+    url: Address = setting("Address of the Prometheus server, as in http://prometheus:9090.", flag="--prometheus")
     dialect: Text = setting("How the front door names its metrics.", "dynamo", flag="--dialect")
     engine: Text | None = setting("How the workers name theirs; without it what usually stands behind the front door.",
                                   None, flag="--engine")  # fmt: skip
