@@ -82,4 +82,8 @@ def _apply(target: ScaleTarget, decision: Decision) -> str:
 
 def _believed(pools: Mapping[str, PoolReading], asked: Mapping[str, int]) -> dict[str, PoolReading]:
     """What a blind step may still go by: replicas asked for and ready; gauges of the past are no measurement."""
-    return {name: PoolReading(asked.get(name, reading.requested), reading.ready) for name, reading in pools.items()}
+    return {
+        name: PoolReading(asked.get(name, reading.requested), reading.ready,
+                          requested_known=reading.requested_known or name in asked)
+        for name, reading in pools.items()
+    }  # fmt: skip

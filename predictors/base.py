@@ -39,10 +39,17 @@ class Gridded:
         if self.slot is not None and slot <= self.slot:
             raise ValueError(f"update at {at:g} s falls into a step of {self.step_s:g} s that was learnt already")
         if self.slot is not None:
-            for missed in range(self.slot + 1, slot):
+            first = max(self.slot + 1, slot - self.forgets_after)
+            self.slot = first - 1
+            for missed in range(first, slot):
                 self.update(missed * self.step_s, None)  # a skipped step is a gap like any other
         self.slot = slot
         self._learn(value)
+
+    @property
+    def forgets_after(self) -> int:
+        """Steps without a value after which more of them change nothing: so many of a longer gap are filled in."""
+        return 0
 
     def predict(self, steps: int) -> Forecast | None:
         """The value ``steps`` ahead."""

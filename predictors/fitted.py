@@ -14,6 +14,8 @@ from predictors.api import FitRequest
 from predictors.base import Gridded
 
 DAY_S = 86_400.0
+SLACK = 32
+"""Values beyond those kept that may pile up before old ones are thrown away."""
 
 
 class Fitted(Gridded):
@@ -31,9 +33,13 @@ class Fitted(Gridded):
         self.model: dict[str, Any] | None = None
         self.since_fit = 0
 
+    @property
+    def forgets_after(self) -> int:
+        return self.KEEP + SLACK + 1
+
     def _learn(self, value: float | None) -> None:
         self.history.append(value)
-        if len(self.history) > self.KEEP + 32:
+        if len(self.history) > self.KEEP + SLACK:
             del self.history[: -self.KEEP]
         self.last = self.last if value is None else value
         self.since_fit += 1

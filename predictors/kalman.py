@@ -18,6 +18,8 @@ TREND_SHARE = 0.005
 """Variance of the trend's steps over that of the level's: trends live for hours, levels for minutes."""
 DISCOUNT = 0.97
 DAMPING = 0.9
+FORGETS_AFTER = 2000
+"""Steps without a value after which the trend is gone and even the slowest filter all but takes the next value."""
 
 
 class Kalman(Gridded):
@@ -32,6 +34,10 @@ class Kalman(Gridded):
         self.covariances: list[list[list[float]]] = []  # in units of the observation variance
         self.scales = [0.0] * len(RATIOS)  # observation variance, estimated
         self.scores = [0.0] * len(RATIOS)
+
+    @property
+    def forgets_after(self) -> int:
+        return FORGETS_AFTER
 
     def _learn(self, value: float | None) -> None:
         if not self.states:

@@ -7,6 +7,8 @@ from typing import Any
 from predictors.base import Gridded
 
 DAY_S = 86_400.0
+SLACK = 16
+"""Values beyond a season that may pile up before old ones are thrown away."""
 
 
 class Constant(Gridded):
@@ -46,9 +48,13 @@ class SeasonalNaive(Gridded):
     def options(self) -> dict[str, Any]:
         return {"season_s": self.season * self.step_s, "by_ratio": self.by_ratio}
 
+    @property
+    def forgets_after(self) -> int:
+        return self.season + SLACK + 1
+
     def _learn(self, value: float | None) -> None:
         self.history.append(value)
-        if len(self.history) > self.season + 16:
+        if len(self.history) > self.season + SLACK:
             del self.history[: -(self.season + 1)]
         self.last = self.last if value is None else value
 

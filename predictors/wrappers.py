@@ -57,6 +57,11 @@ class Blend(Gridded):
         self.pending: list[list[float] | None] = []  # member forecasts for the coming steps, oldest first
         self.joined = [0] * len(self.members)
 
+    @property
+    def forgets_after(self) -> int:
+        """Its own memory; each member fills the gap by its own."""
+        return self.horizon
+
     def options(self) -> dict[str, Any]:
         return {"horizon": self.horizon}
 
@@ -130,6 +135,11 @@ class Conformal(Gridded):
         self.shift = [0.0] * self.HORIZONS  # added to the level of the upper quantile
         self.learnt = 0  # values, gaps not counted
         self.recent: list[float] = []  # the last MEMORY of them
+
+    @property
+    def forgets_after(self) -> int:
+        """Its own memory; the inner predictor fills the gap by its own."""
+        return self.HORIZONS
 
     def update(self, at: float, value: float | None) -> None:
         super().update(at, value)

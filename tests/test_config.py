@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from planner.config import CompareSettings, ConfigError, SimulateSettings, SizeSettings, find, load
+from planner.config import CompareSettings, ConfigError, LiveSettings, SimulateSettings, SizeSettings, find, load
 from planner.config.flags import flags, settings
 
 LEAST: dict[str, Any] = {
@@ -51,6 +51,26 @@ def test_a_latency_may_be_measured_by_itself(tmp_path: Path, ttft: str, itl: str
     found = load(SimulateSettings, written(tmp_path, sla={"ttft": ttft, "itl": itl}), {})
 
     assert str(found.sla.to_core()) == said
+
+
+LIVE = {"profile": LEAST["profile"], "sla.ttft": "500ms", "sla.itl": "25ms"}
+
+
+@pytest.mark.parametrize(
+    "value", ["notaurl", "prometheus:9090", "ftp://p:9090", "http://", "http://p:port", "http://[::1"]
+)
+def test_an_address_that_nobody_can_be_asked_at_is_refused(value: str) -> None:
+    """The planner would start, and stay blind."""
+    with pytest.raises(ConfigError) as error:
+        load(LiveSettings, None, {**LIVE, "prometheus.url": value})
+
+    (problem,) = error.value.problems
+    assert problem.startswith(f"--prometheus: {value!r} is no address of a server: write http://")
+
+
+@pytest.mark.parametrize("value", ["http://p:9090", "https://p", "http://[::1]:9090/prometheus", "https://me@p/x?y=z"])
+def test_addresses_are_taken_as_they_are_written(value: str) -> None:
+    assert load(LiveSettings, None, {**LIVE, "prometheus.url": value}).prometheus.url == value
 
 
 @pytest.mark.parametrize("value", ["p0:1s", "p100:1s", "p:1s", "q95:1s", "95:1s", "pnan:1s", "median:1s", ":1s"])

@@ -108,6 +108,13 @@ def test_a_blind_step_holds_what_was_asked_for_last() -> None:
     assert world.applied == [2, 3, 3, 3, 4]
 
 
+def test_what_was_asked_for_is_known_once_it_was_asked_for() -> None:
+    """A source that counts who serves does not know it; the loop does, unless it was refused or asked for nothing."""
+    up = {name: PoolReading(3, 3, requested_known=False) for name in ("decode", "prefill")}
+
+    assert loop._believed(up, {"decode": 7}) == {"decode": PoolReading(7, 3), "prefill": up["prefill"]}
+
+
 def test_gauges_do_not_outlive_their_scrape() -> None:
     """An old queue length shown as new would trigger the fast path for ever."""
     world = World(SteppedClock(until=5.0), blind=[1])

@@ -36,6 +36,11 @@ class WallClock:
             self._stop.wait(min(left, 60.0))  # looks up now and then: a suspended machine has lost time
         return False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run is to end."""
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """End the run: the sleeper wakes up at once. May be called from a signal handler."""
         self._stop.set()

@@ -14,6 +14,7 @@ from planner.core.attainment import late_share, slow_share
 from planner.core.histogram import mean_of
 from planner.core.planner import Planner
 from planner.core.policy import Policy
+from planner.core.sharing import HELD
 from planner.core.types import Decision, Observation, Role
 from planner.ports import Decider
 
@@ -83,7 +84,7 @@ class Exporter:
 
     def learnt(self, planner: Planner) -> None:
         """What the planner has in memory: error budget, start-up times."""
-        self._seen["error_budget_requests"].set(max(planner.state.budgets.values(), default=0.0))
+        self._show("error_budget_requests", max(planner.state.budgets.values(), default=None))
         for pool in planner.policy.pools:
             if pool.name in planner.state.supply:
                 self._startup.labels(pool.name).set(planner.state.supply[pool.name].startup_s(pool))
@@ -102,13 +103,13 @@ class Exporter:
         if error:
             self._errors.inc()
         self._fleets(seen, decision)
-        for name, value in {**self._measured(seen), **_foreseen(decision)}.items():
+        for name, value in {**self._measured(seen), **self._foreseen(decision)}.items():
             self._show(name, value)
         self._seen["last_step_timestamp_seconds"].set(seen.at)
 
     def _fleets(self, seen: Observation, decision: Decision) -> None:
         for pool, reading in seen.pools.items():
-            self._pool["requested"].labels(pool).set(reading.requested)
+            self._pool["requested"].labels(pool).set(reading.requested if reading.requested_known else float("nan"))
             self._pool["ready"].labels(pool).set(reading.ready)
         for pool, count in decision.replicas.items():
             self._pool["allowed"].labels(pool).set(count)
@@ -117,7 +118,8 @@ class Exporter:
         for pool, factor in decision.corrections.items():
             self._correction.labels(pool).set(factor)
         gpus = {pool.name: pool.gpus for pool in self._policy.pools}
-        self._seen["gpus_allowed"].set(sum(n * gpus.get(pool, 1) for pool, n in decision.replicas.items()))
+        asked = [n * gpus.get(pool, 1) for pool, n in decision.replicas.items()]
+        self._show("gpus_allowed", sum(asked) if asked else None)
 
     def _measured(self, seen: Observation) -> dict[str, float | None]:
         window, sla = seen.window, self._policy.sla
@@ -139,12 +141,35 @@ class Exporter:
             "slow_share": max(slow) if slow else None,
         }
 
+    def _foreseen(self, decision: Decision) -> Mapping[str, float | None]:
+        """Forecast and expectation of a decision that made one; others leave the last ones standing.
+
+        Only the slo law knows whether some fleet would keep the promise.
+        """
+        shown: dict[str, float | None] = {}
+        if decision.forecast is not None:
+            shown |= {
+                "forecast_rate": decision.forecast.rate,
+                "forecast_rate_low": decision.forecast.rate_low,
+                "forecast_rate_high": decision.forecast.rate_high,
+                "forecast_horizon_seconds": decision.forecast.horizon_s,
+            }
+        if decision.expected is not None:
+            shown["expected_attainment"] = decision.expected.attainment
+        if self._policy.law == "slo" and decision.reason not in HELD:
+            shown["feasible"] = float(decision.feasible)
+        return shown
+
     def _show(self, name: str, value: float | None) -> None:
         """Set a gauge; what is not known shows no number."""
         self._seen[name].set(float("nan") if value is None else value)
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"planner_{name}", text, labels, registry=self.registry)
+        """A gauge that shows no number before it is set; one with labels shows nothing."""
+        gauge = Gauge(f"planner_{name}", text, labels, registry=self.registry)
+        if not labels:
+            gauge.set(float("nan"))
+        return gauge
 
 
 class _Timed:
@@ -162,21 +187,6 @@ def condition_of(problem: str) -> str:
     """The name in front of a named condition (``stale: …``); what has none is ``other``."""
     name, colon, _ = problem.partition(": ")
     return name if colon and name.replace("-", "").isalpha() and name.islower() else "other"
-
-
-def _foreseen(decision: Decision) -> Mapping[str, float | None]:
-    """Forecast and expectation of a decision that made one; others leave the last ones standing."""
-    shown: dict[str, float | None] = {}
-    if decision.forecast is not None:
-        shown |= {
-            "forecast_rate": decision.forecast.rate,
-            "forecast_rate_low": decision.forecast.rate_low,
-            "forecast_rate_high": decision.forecast.rate_high,
-            "forecast_horizon_seconds": decision.forecast.horizon_s,
-        }
-    if decision.expected is not None:
-        shown |= {"expected_attainment": decision.expected.attainment, "feasible": float(decision.feasible)}
-    return shown
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

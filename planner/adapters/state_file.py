@@ -14,6 +14,7 @@ from planner.core.policy import Policy
 from planner.core.saving import restored, saved
 from planner.core.state import PlannerState
 from planner.core.types import Decision, Observation, Reason
+from planner.units import show_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Found:
     said: str
 
 
-def read(path: Path, policy: Policy) -> Found:
-    """The state in ``path``, if it was learnt under ``policy``.
+def read(path: Path, policy: Policy, now: float) -> Found:
+    """The state in ``path``, if it was learnt under ``policy`` and before ``now`` (seconds since the epoch).
 
     A file that cannot be used is set aside as ``NAME.broken``, never overwritten: somebody may want to look.
     """
@@ -40,6 +41,9 @@ def read(path: Path, policy: Policy) -> Found:
         return Found(None, f"{path} could not be used ({problem}); it is kept as {aside.name}")
     if state is None:
         return Found(None, f"{path} was learnt under another policy or version")
+    if state.at is not None and state.at > now + policy.interval_s:
+        ahead = show_duration(state.at - now)
+        return Found(None, f"{path} is of {ahead} from now: the clock was set back since, or is wrong now")
     return Found(state, f"goes on from {path}")
 
 
@@ -71,7 +75,9 @@ class StateKeeper:
             self.save()
 
     def save(self) -> None:
-        """Save now. A disk that is full is a problem to tell, not a reason to stop scaling."""
+        """Save now, if anything was seen. A disk that is full is a problem to tell, not a reason to stop scaling."""
+        if self._planner.state.at is None:
+            return
         try:
             write(self._path, self._planner.policy, self._planner.state)
             self.problem = ""

@@ -55,7 +55,7 @@ def looked_at(settings: LiveSettings, now: float) -> tuple[list[Finding], list[S
     policy, findings = _policy(settings)
     with spinner(f"asking {settings.prometheus.url}"):
         asked, signals = _prometheus(settings, policy, now)
-    findings += [*asked, *local.target(settings), *local.page(settings), *local.files(settings, policy)]
+    findings += [*asked, *local.target(settings), *local.page(settings), *local.files(settings, policy, now)]
     return findings, signals
 
 

@@ -10,6 +10,7 @@ import click
 from planner import config
 from planner.commands._options import given, settings_options
 from planner.config import LiveSettings
+from planner.config.checks import unwritable
 
 
 @click.command("run")
@@ -24,6 +25,9 @@ def command(configuration: str | None, json_logs: bool | None, **options: Any) -
     """
     file = config.find(configuration) if configuration else None
     settings = config.load(LiveSettings, file, given(LiveSettings, options))
+    wrong = unwritable({"decisions": settings.decisions, "state": settings.state})
+    if problems := [f"{paths[0]}: {said}" for paths, said in wrong]:
+        raise config.ConfigError(problems)
 
     from planner.adapters.clocks import WallClock
     from planner.live import logs

@@ -37,7 +37,7 @@ def _models(settings: FleetSettings) -> Iterator[Finding]:
         yield ("budget", "cost_budget"), "write what all models share: either budget (GPUs) or cost_budget (per hour)"
     if len(settings.models) < 2:
         yield ("models",), "one model has its budget for itself: use planner simulate"
-    yield from _outputs({"outputs.json": settings.outputs.json_file})
+    yield from unwritable({"outputs.json": settings.outputs.json_file})
 
 
 def _deployment(settings: DeploymentSettings) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def _deployment(settings: DeploymentSettings) -> Iterator[Finding]:
     yield from _further(settings)
     if isinstance(settings, SizeSettings):
         yield from _pool_names("correction", settings, settings.correction)
-        yield from _outputs({"outputs.json": settings.outputs.json_file})
+        yield from unwritable({"outputs.json": settings.outputs.json_file})
     if isinstance(settings, ControlSettings):
         yield from _control(settings)
     if isinstance(settings, SimulateSettings):
@@ -160,7 +160,7 @@ def _backtest(settings: BacktestSettings) -> Iterator[Finding]:
 
 
 def _results(files: OutputSettings) -> Iterator[Finding]:
-    yield from _outputs(
+    yield from unwritable(
         {
             "outputs.json": files.json_file,
             "outputs.report": files.report,
@@ -216,8 +216,8 @@ def _pool_names(name: str, settings: DeploymentSettings, numbers: Mapping[str, o
             yield (name, "mode"), f"mode {settings.mode} has no pool {pool!r}{hint}"
 
 
-def _outputs(files: Mapping[str, object]) -> Iterator[Finding]:
-    """A run of minutes must not end at a folder that is not there."""
+def unwritable(files: Mapping[str, object]) -> Iterator[Finding]:
+    """What is wrong with files to write, by setting: a run of minutes must not end at a folder that is not there."""
     from pathlib import Path
 
     given = {path: Path(str(file)) for path, file in files.items() if file is not None and str(file) != "-"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from planner.config.settings import ControlSettings, Settings, setting
-from planner.config.values import Duration, File, Replicas, Text, Whole
+from planner.config.values import Address, Duration, File, Replicas, Text, Whole
 
 Labels = Mapping[Text, Text]
 """Label values by name; every one must match."""
@@ -15,7 +15,7 @@ Labels = Mapping[Text, Text]
 class PrometheusSettings(Settings):
     """Where metrics are read, how we show who we are, and whose series are ours."""
 
-    url: Text = setting("Address of the Prometheus server, as in http://prometheus:9090.", flag="--prometheus")
+    url: Address = setting("Address of the Prometheus server, as in http://prometheus:9090.", flag="--prometheus")
     dialect: Text = setting("How the front door names its metrics.", "dynamo", flag="--dialect")
     engine: Text | None = setting("How the workers name theirs; without it what usually stands behind the front door.",
                                   None, flag="--engine")  # fmt: skip
@@ -89,6 +89,8 @@ class LiveSettings(ControlSettings):
     tick_s: Duration = setting("Time between looks.", 5.0, alias="tick", flag="--tick", gt=0)
     warmup_s: Duration = setting("History to learn from at a start without a saved state.", 3600.0, alias="warmup",
                                  flag="--warmup", ge=0)  # fmt: skip
+    warmup_timeout_s: Duration = setting("History that is not read by then is left out: to decide comes first.", 120.0,
+                                         alias="warmup_timeout", gt=0)  # fmt: skip
     state: File | None = setting("Where the planner's memory survives a restart.", None, flag="--state")
     decisions: File | None = setting("The decision log, one JSON object a line.", None, flag="--decisions")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
@@ -116,6 +117,20 @@ def _named(kind: str) -> Callable[[object], object]:
     return check
 
 
+def _address(value: object) -> str:
+    """``http://prometheus:9090``: whom to ask, and how."""
+    text = str(_named("an address")(value)).strip()
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        whole = False
+    if not whole:
+        raise ValueError(f"{text!r} is no address of a server: write http:// or https:// and a host, "
+                         "as in http://prometheus:9090")  # fmt: skip
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """How a value is written: its placeholder in ``--help``, its name in the reference."""
@@ -139,6 +154,8 @@ Rate = Annotated[float, BeforeValidator(_rate), Form("RATE", "rate")]
 Number = Annotated[float, BeforeValidator(_no_bool), Form("X", "number")]
 Whole = Annotated[int, BeforeValidator(_no_bool), Form("N", "whole number")]
 Text = Annotated[str, BeforeValidator(_named("a name")), Form("NAME", "text")]
+Address = Annotated[str, BeforeValidator(_address), Form("URL", "address")]
+"""Of a server that is asked over HTTP."""
 File = Annotated[Path, BeforeValidator(_named("a file name")), Form("FILE", "file name")]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_names), Form("NAME,NAME,...", "list of names")]
 Stretches = Annotated[

@@ -14,13 +14,13 @@ Worth = Callable[[str, int], float]
 
 def constrain(policy: Policy, wanted: Mapping[str, int], recent: list[Mapping[str, int]],
               worth: Worth | None = None) -> tuple[Fleet, tuple[Adjustment, ...]]:  # fmt: skip
-    """Apply the rules in order; note every number that a rule moved."""
+    """Apply the rules in order to the pools that are ``wanted``; note every number that a rule moved."""
     notes: list[Adjustment] = []
-    fleet = dict(wanted)
+    fleet, pools = dict(wanted), [pool for pool in policy.pools if pool.name in wanted]
     for reason, rule in (
         (Reason.STABILIZATION, lambda f: stabilized(f, recent)),
-        (Reason.MIN_REPLICAS, lambda f: {p.name: max(f[p.name], p.min_replicas) for p in policy.pools}),
-        (Reason.MAX_REPLICAS, lambda f: {p.name: min(f[p.name], p.max_replicas) for p in policy.pools}),
+        (Reason.MIN_REPLICAS, lambda f: {p.name: max(f[p.name], p.min_replicas) for p in pools}),
+        (Reason.MAX_REPLICAS, lambda f: {p.name: min(f[p.name], p.max_replicas) for p in pools}),
         (Reason.GPU_BUDGET, lambda f: within_budget(policy, f, worth)),
     ):
         after = rule(fleet)
@@ -46,7 +46,7 @@ def within_budget(policy: Policy, fleet: Mapping[str, int], worth: Worth | None 
     total = sum(n * gpus[name] for name, n in fleet.items())
     if budget is None or total <= budget:
         return dict(fleet)
-    least = {p.name: min(fleet[p.name], max(1, p.min_replicas)) for p in policy.pools}
+    least = {p.name: min(fleet[p.name], max(1, p.min_replicas)) for p in policy.pools if p.name in fleet}
     left = budget - sum(n * gpus[name] for name, n in least.items())
     over = {name: n - least[name] for name, n in fleet.items()}
     scale = left / max(1, sum(n * gpus[name] for name, n in over.items()))

@@ -25,7 +25,7 @@ from planner.core.types import Adjustment, Decision, Observation, PoolReading, R
 
 def decide(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Decision, PlannerState]:
     """Answer one observation; return the answer and what to remember."""
-    state = _take_in(policy, state, seen)
+    state = _take_in(policy, _set_back(policy, state, seen.at), seen)
     if seen.window is None:
         return _hold(policy, state, seen, Reason.HELD_BLIND)
     if not _due(policy, state, seen.at):
@@ -87,12 +87,15 @@ def _made_up(policy: Policy, state: PlannerState, seen: Observation,
 
 
 def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason) -> tuple[Decision, PlannerState]:
-    """Keep what was asked for, not what is ready: that would cancel what is still starting."""
-    asked = {name: reading.requested for name, reading in seen.pools.items()}
+    """Keep what was asked for, not what is ready: that would cancel what is still starting.
+
+    A pool of which nothing is known yet is left out: nothing is asked of it.
+    """
+    asked = _requested(state, seen)
     between = reason is Reason.HELD_BETWEEN and state.asked is not None
     if between and state.asked is not None:
         asked = planned(state.asked, state.made_up)
-    wanted = {pool.name: asked.get(pool.name, max(1, pool.min_replicas)) for pool in policy.pools}
+    wanted = {pool.name: asked[pool.name] for pool in policy.pools if pool.name in asked}
     allowed, adjustments = constrain(policy, wanted, [])
     notes = (*seen.problems, *told(policy, state.supply, seen))
     fleet, more = _made_up(policy, state, seen, allowed) if between else (allowed, ())
@@ -102,10 +105,45 @@ def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason
     return decision, state
 
 
+def _requested(state: PlannerState, seen: Observation) -> dict[str, int]:
+    """What was asked for: by the platform's word where it gives one, else by ours; before our first, what was found."""
+    asked = dict(state.asked or {})
+    found = state.recent[0][1] if state.asked is None and state.recent else {}
+    for name, reading in seen.pools.items():
+        if reading.requested_known:
+            asked[name] = reading.requested
+        elif name not in asked and (n := max(reading.ready, found.get(name, 0))) > 0:  # nobody up is no wish for nobody
+            asked[name] = n
+    return asked
+
+
+def _met_again(asked: Mapping[str, int], seen: Observation) -> dict[str, int]:
+    """What was asked for before a time without looks: no less than what is ready, where nobody says what was since."""
+    unsaid = {name: reading.ready for name, reading in seen.pools.items() if not reading.requested_known}
+    return {name: max(n, unsaid.get(name, 0)) for name, n in asked.items()}
+
+
 def _due(policy: Policy, state: PlannerState, at: float) -> bool:
     """A full decision is due once in every interval of the epoch's grid."""
     assert state.decided_at is not None  # set by the first observation
     return policy.slot_s(at) > policy.slot_s(state.decided_at)
+
+
+def _set_back(policy: Policy, state: PlannerState, at: float) -> PlannerState:
+    """The state under a clock that was set back by more than an interval: nothing of it lies ahead, a decision is due.
+
+    Forecasts start anew, for their series hold steps that are still to come.
+    """
+    if state.at is None or at >= state.at - policy.interval_s:
+        return state
+    return replace(
+        state,
+        at=at,
+        decided_at=None if state.decided_at is None else at - policy.interval_s,
+        recent=tuple((min(when, at), wanted) for when, wanted in state.recent),
+        supply={name: replace(known, newest_at=None) for name, known in state.supply.items()},
+        predictors={},
+    )
 
 
 def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerState:
@@ -122,6 +160,8 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
             old = evidence.get(pool.name, Evidence())
             evidence[pool.name] = gather(pool, old, reading, seen.window.seconds, context)
     request_itl = _request_itl(policy, state.request_itl, seen)
+    if state.asked is not None and elapsed > max(policy.interval_s, policy.stabilization_s):
+        state = replace(state, asked=_met_again(state.asked, seen))
     if state.decided_at is None:  # a start that knows nothing keeps what it found for a stabilization window
         found = {name: reading.requested for name, reading in seen.pools.items()}
         state = replace(state, decided_at=seen.at, recent=((seen.at, found),))

@@ -85,7 +85,8 @@ def _corrections(policy: Policy, state: PlannerState, seen: Observation, window:
     duration = mean_of(window.duration)
     isl = mean_of(window.input_tokens)
     osl = mean_of(window.output_tokens)
-    ready = seen.pools[decode.name].ready
+    serving = seen.pools.get(decode.name)
+    ready = 0 if serving is None else serving.ready
     if ttft is None or itl is None or duration is None or isl is None or osl is None or not window.started or not ready:
         return state.slowness
     found = classic.corrections(

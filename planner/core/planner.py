@@ -31,7 +31,9 @@ class Planner:
         return {series: request for series, request in asked if request is not None}
 
     def adopt(self, series: str, model: Mapping[str, Any]) -> None:
-        """Give the predictor of a series the result of its fit."""
+        """Give the predictor of a series the result of its fit; one that is no longer there needs none."""
+        if series not in self.state.predictors:
+            return
         predictor = self.state.predictors[series].copy()
         predictor.adopt(model)
         self.state = replace(self.state, predictors={**self.state.predictors, series: predictor})

@@ -88,13 +88,13 @@ def make_up(policy: Policy, supply: Mapping[str, Supply], seen: Observation,
     """``allowed`` with more in place of what is overdue, as far as bounds and budget leave room."""
     fleet, moved = dict(allowed), []
     for pool in policy.pools:
-        reading, n = seen.pools.get(pool.name), allowed[pool.name]
-        if reading is None:
+        reading, n = seen.pools.get(pool.name), allowed.get(pool.name)
+        if reading is None or n is None:
             continue
         known = supply.get(pool.name, Supply())
         more = min(known.made_up(pool, reading, n, seen.at, policy.tuning), max(0, pool.max_replicas - n))
         if policy.budget_gpus is not None:
-            room = policy.budget_gpus - sum(fleet[p.name] * p.gpus for p in policy.pools)
+            room = policy.budget_gpus - sum(fleet.get(p.name, 0) * p.gpus for p in policy.pools)
             more = min(more, max(0, room // pool.gpus))
         if more > 0:
             fleet[pool.name] = n + more

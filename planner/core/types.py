@@ -64,7 +64,7 @@ class WorkerReading:
 class PoolReading:
     """What one pool looked like at the moment of the scrape."""
 
-    requested: int  # asked for, started or not
+    requested: int  # asked for, started or not; what is ready where nobody says (``requested_known``)
     ready: int  # serving now
     starting_s: tuple[float, ...] = ()  # age of each replica that was asked for and is not ready yet
     startups_s: tuple[float, ...] = ()  # creation → ready of replicas that became ready since the last scrape
@@ -77,6 +77,7 @@ class PoolReading:
     request_itl: Histogram | None = None  # aggregated: seconds, one value per request that finished: its own mean
     worker_steps: tuple[tuple[float, float], ...] = ()  # (mean ITL in seconds, token gaps) of each worker, window
     backlog: tuple[float, ...] | None = None  # waiting requests per replica, where the source tells
+    requested_known: bool = True  # False: the source counts what serves, and nobody says what was asked for
     workers: tuple[WorkerReading, ...] = field(default=(), compare=False, metadata={"logged": False})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from planner.core.types import Decision, Observation
 
@@ -21,6 +22,7 @@ class Health:
         self._lock = threading.Lock()
         self._stepped = now()
         self._blind: str | None = "nothing has been seen yet"
+        self._learns = False
 
     def record(self, seen: Observation, decision: Decision, error: str = "") -> None:
         """Take note of one step."""
@@ -31,14 +33,25 @@ class Health:
             else:
                 self._blind = "; ".join(seen.problems) or error or "nothing was measured"
 
-    def stuck(self) -> str | None:
-        """Why the process should be restarted; ``None`` while steps come."""
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Alive and not ready while history is read; looks are due from its end on. Reading has its own time limits."""
         with self._lock:
-            silent = self._now() - self._stepped
+            self._learns = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._learns, self._stepped = False, self._now()
+
+    def stuck(self) -> str | None:
+        """Why the process should be restarted; ``None`` while steps come, or history is read."""
+        with self._lock:
+            silent = 0.0 if self._learns else self._now() - self._stepped
         limit = max(GRACE_TICKS * self._tick_s, GRACE_S)
         return f"no step for {silent:.0f} s, one is due every {self._tick_s:g} s" if silent > limit else None
 
     def blind(self) -> str | None:
         """Why nothing can be decided; ``None`` when the last step saw traffic, or could have."""
         with self._lock:
-            return self._blind
+            return "still learning from Prometheus' history" if self._learns else self._blind

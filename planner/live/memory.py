@@ -20,12 +20,17 @@ def learn(planner: Planner, steps: Decider, history: Iterable[Observation]) -> i
 
     Returns:
         How many observations with a window there were.
+
+    Raises:
+        SourceError: history could be read only so far; what it told until then is learnt.
     """
     seen = 0
-    for observation in history:
-        steps.step(observation)
-        seen += observation.window is not None
-    planner.state = unasked(planner.state)
+    try:
+        for observation in history:
+            steps.step(observation)
+            seen += observation.window is not None
+    finally:
+        planner.state = unasked(planner.state)
     return seen
 
 

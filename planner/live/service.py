@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +20,7 @@ from planner.adapters.state_file import StateKeeper
 from planner.config.live import LiveSettings
 from planner.core.planner import Planner
 from planner.core.policy import Policy
+from planner.core.state import PlannerState
 from planner.core.types import Decision, Observation
 from planner.dashboard import feed, server
 from planner.dashboard.app import app
@@ -30,6 +31,7 @@ from planner.live.routes import routes
 from planner.live.troubles import Troubles, Unbroken
 from planner.loop import Fleet
 from planner.ports import DecisionSink, MetricsSource, ScaleTarget, SourceError
+from planner.units import show_duration
 
 
 class History(Protocol):
@@ -70,7 +72,8 @@ class Service:
             exporter = Exporter(self.policy, metadata.version("sla-planner"))
             health = Health(self.settings.tick_s, self.clock.now)
             own = self._sinks(stack, exporter, health, steps)
-            self._remember(steps)
+            with health.learning():
+                self._remember(steps)
             loop.run(
                 self.parts.source,
                 exporter.timed(steps),
@@ -109,7 +112,7 @@ class Service:
     def _remember(self, steps: FitsBeside) -> None:
         """Saved state first, history from Prometheus else; without either the fleet is kept while learning."""
         if self.settings.state is not None:
-            found = state_file.read(self.settings.state, self.policy)
+            found = state_file.read(self.settings.state, self.policy, self.clock.now())
             self._log.info("memory", said=found.said)
             if found.state is not None:
                 self.planner.state = found.state
@@ -118,11 +121,25 @@ class Service:
             return
         now = self.clock.now()
         try:
-            seen = learn(self.planner, steps, self.parts.history(now - self.settings.warmup_s, now))
+            seen = learn(self.planner, steps, self._in_time(self.parts.history(now - self.settings.warmup_s, now)))
+            self._log.info("memory", said=f"learnt from {seen} observations of Prometheus' history")
         except SourceError as problem:
             self._log.warning("no history to learn from", problem=str(problem))
-            return
-        self._log.info("memory", said=f"learnt from {seen} observations of Prometheus' history")
+        if self.clock.stopped:
+            self.planner.state = PlannerState()  # half a history is no memory to save and go on from
+
+    def _in_time(self, history: Iterable[Observation]) -> Iterator[Observation]:
+        """History until the run is to end, or it has taken too long; looked at before each stretch that is read."""
+        limit_s = self.settings.warmup_timeout_s
+        last = self.clock.now() + limit_s
+        for observation in history:
+            if self.clock.stopped:
+                return
+            yield observation
+            if self.clock.now() > last:
+                told = f"not read whole within warmup_timeout ({show_duration(limit_s)})"
+                self._log.warning("history", problem=told)
+                return
 
     def about(self) -> About:
         """What the decision log and the page are of; nothing that could hold a secret."""

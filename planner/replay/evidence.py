@@ -109,7 +109,7 @@ def _problems(steps: Sequence[Step]) -> tuple[str, ...]:
 
 def _reading(reading: PoolReading) -> dict[str, Any]:
     return {
-        "requested": reading.requested,
+        "requested": reading.requested if reading.requested_known else None,
         "ready": reading.ready,
         "starting": len(reading.starting_s),
         "running": reading.running,

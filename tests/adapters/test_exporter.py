@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from planner.adapters.exporter import Exporter, condition_of
 from planner.core.planner import Planner
-from planner.core.types import Observation, PoolReading
+from planner.core.policy import Sla
+from planner.core.types import Decision, Observation, PoolReading, Reason
 from tests.core.worlds import policy, seen
 
 
@@ -64,3 +65,51 @@ def test_two_planners_in_one_process_do_not_meet() -> None:
 def test_conditions_are_counted_by_name() -> None:
     assert condition_of("counter-reset: requests_total of frontend-0") == "counter-reset"
     assert condition_of("http://prometheus:9090 refused") == "other"
+
+
+def test_what_was_asked_for_is_no_number_where_nobody_says_it() -> None:
+    exporter, _ = stepped([Observation(0.0, {"prefill": PoolReading(2, 2, requested_known=False)})])
+    shown = samples(exporter)
+
+    assert math.isnan(shown["planner_replicas_requested", (("pool", "prefill"),)])
+    assert shown["planner_replicas_ready", (("pool", "prefill"),)] == 2
+
+
+def test_before_the_first_step_no_gauge_shows_a_number() -> None:
+    """An alert on planner_feasible == 0 would page somebody at every start."""
+    shown = samples(Exporter(policy(), "1.2.3"))
+    counters = ("planner_step_errors", "planner_decision_seconds")
+    gauges = {name: n for (name, labels), n in shown.items() if not labels and not name.startswith(counters)}
+
+    assert {"planner_feasible", "planner_request_rate", "planner_forecast_rate", "planner_gpus_allowed"} <= set(gauges)
+    assert all(math.isnan(n) for n in gauges.values())
+
+
+def test_what_a_law_does_not_judge_is_no_number() -> None:
+    """A fixed fleet is not said to be able to keep a promise, nor to be unable to."""
+    planner = Planner(policy(law="static", fixed={"prefill": 2, "decode": 2}))
+    exporter = Exporter(planner.policy, "1.2.3")
+    for i in range(30):
+        exporter.record(seen(5.0 * i, 60.0), planner.step(seen(5.0 * i, 60.0)))
+    shown = samples(exporter)
+
+    for name in ("planner_feasible", "planner_expected_attainment", "planner_forecast_rate"):
+        assert math.isnan(shown[name, ()])
+
+
+def test_every_full_decision_says_whether_some_fleet_keeps_the_promise() -> None:
+    idle, _ = stepped([seen(5.0 * i, 0.0) for i in range(30)])
+    promised = policy(sla=Sla(0.5, 0.001))
+    hopeless, planner = Exporter(promised, "1.2.3"), Planner(promised)
+    for i in range(30):
+        hopeless.record(seen(5.0 * i, 60.0), planner.step(seen(5.0 * i, 60.0)))
+
+    assert samples(idle)["planner_feasible", ()] == 1
+    assert samples(hopeless)["planner_feasible", ()] == 0
+
+
+def test_a_planner_that_has_asked_for_nothing_shows_no_gpus() -> None:
+    exporter = Exporter(policy(), "1.2.3")
+    exporter.record(Observation(0.0, {}, None, ("away",)), Decision(0.0, {}, {}, Reason.HELD_BLIND))
+
+    assert math.isnan(samples(exporter)["planner_gpus_allowed", ()])

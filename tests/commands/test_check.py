@@ -180,6 +180,8 @@ def test_a_state_of_another_policy_is_told_and_left_alone(tmp_path: Path) -> Non
 
     assert said(answer(file), "state")[1].endswith("can be gone on from")
     assert "was learnt under another policy" in said(answer(file, "--ttft", "300ms"), "state")[1]
+    state_file.write(tmp_path / "state.json", policy, PlannerState(at=time.time() + 86_400.0))
+    assert "from now: it will not be used" in said(answer(file), "state")[1]
     (tmp_path / "state.json").write_text("{")
     assert "cannot be used" in said(answer(file), "state")[1]
     assert (tmp_path / "state.json").read_text() == "{"  # nothing is changed

@@ -44,6 +44,108 @@ def test_missing_data_holds_what_was_asked_for():
     assert decision.notes == ("prometheus: connection refused",)
 
 
+def unsaid(step, **ready):
+    """What a source shows that counts who serves, ``ready``, and does not know what was asked for."""
+    return replace(step, pools={name: PoolReading(n, n, requested_known=False) for name, n in ready.items()})
+
+
+def test_where_nobody_says_what_was_asked_for_a_blind_step_holds_what_we_asked_for():
+    """prop-6: three of nine workers up is no wish for three, nor a pool that is out of sight one for a single one."""
+    planner = Planner(policy())
+    asked = fed(planner, [200.0] * 40)[-1].replicas
+    shown = ({"prefill": 3, "decode": 1}, {"prefill": 3}, {"prefill": 0, "decode": 0})
+    decisions = [planner.step(unsaid(seen(200.0 + 5.0 * i, None), **up)) for i, up in enumerate(shown)]
+
+    assert asked["prefill"] > 3
+    assert all(d.reason is Reason.HELD_BLIND and dict(d.replicas) == dict(asked) for d in decisions)
+
+
+def test_where_somebody_says_what_was_asked_for_that_counts_and_not_what_we_asked_for():
+    """Somebody scaled by hand; not what is ready, not what the planner remembers."""
+    planner = Planner(policy())
+    fed(planner, [200.0] * 40)
+    pools = {"prefill": PoolReading(requested=31, ready=2), "decode": PoolReading(requested=1, ready=1)}
+
+    assert dict(planner.step(Observation(200.0, pools)).replicas) == {"prefill": 31, "decode": 1}
+
+
+def test_before_the_first_decision_the_most_that_was_found_is_held():
+    planner = Planner(policy())
+    ready = ({"prefill": 9, "decode": 4}, {"prefill": 2, "decode": 4}, {"prefill": 9, "decode": 6})
+    decisions = [planner.step(unsaid(seen(5.0 * i, None), **up)) for i, up in enumerate(ready)]
+
+    assert [tuple(d.replicas.values()) for d in decisions] == [(9, 4), (9, 4), (9, 6)]
+
+
+@pytest.mark.parametrize("law", ["slo", "classic"])
+@pytest.mark.parametrize("rate", [None, 0.0, 40.0])
+def test_nothing_is_asked_of_a_pool_of_which_nothing_is_known(law, rate):
+    """Its labels may be wrong, and ten workers stand behind them: it is left out until a full decision needs it."""
+    planner = Planner(policy(law=law, budget_gpus=6))
+    shown = ({"prefill": 9}, {"prefill": 9, "decode": 0}, {"prefill": 9})
+    decisions = [planner.step(unsaid(seen(5.0 * i, rate), **up)) for i, up in enumerate(shown)]
+
+    assert [dict(d.replicas) for d in decisions] == [{"prefill": 6}] * 3  # all of the budget of six GPUs
+
+
+@pytest.mark.parametrize("law", ["slo", "classic"])
+@pytest.mark.parametrize("shown", ["prefill", "decode"])
+def test_a_pool_that_was_never_seen_is_sized_for_the_load(law, shown):
+    """Scaled to nothing it has no worker to show, and requests come all the same."""
+    profile = load_profile("h200-llama31-8b-fp8-tp1")
+    pools = tuple(replace(pool, profile=profile) for pool in (PREFILL, DECODE))
+    planner = Planner(policy(law=law, pools=pools))
+    decisions = [planner.step(unsaid(seen(5.0 * i, 40.0), **{shown: 3})) for i in range(30)]
+
+    assert next(d for d in decisions if len(d.replicas) == 2).reason is Reason.SIZED
+    assert min(decisions[-1].replicas.values()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("away_s", "held"), [(60.0, {"prefill": 2, "decode": 2}), (86_400.0, {"prefill": 27, "decode": 2})]
+)
+def test_what_was_asked_for_before_a_long_absence_takes_nothing_from_those_who_serve(away_s, held):
+    """A state of last night says two, and by day somebody made it 27: until there is a decision they stay."""
+    state = replace(PlannerState(), at=0.0, decided_at=0.0, asked={"prefill": 2, "decode": 2})
+    planner = Planner(policy(), state)
+
+    assert dict(planner.step(unsaid(seen(away_s, None), prefill=27, decode=1)).replicas) == held
+
+
+@pytest.mark.parametrize("law", ["slo", "classic"])
+@pytest.mark.parametrize("back_s", [61.0, 86_400.0])
+def test_a_clock_that_was_set_back_freezes_nothing(law, back_s):
+    """What was decided a day ahead, and what was wanted then, must not hold until it is that day again."""
+    profile = load_profile("h200-llama31-8b-fp8-tp1")
+    pools = tuple(replace(pool, profile=profile) for pool in (PREFILL, DECODE))
+    planner = Planner(policy(law=law, pools=pools, predictor="default"))
+    start = 1_000_020.0  # at the start of a minute
+    busy = fed(planner, [200.0] * 60, start=start)[-1].replicas
+    after = fed(planner, [20.0] * 240, start=start + 300.0 - back_s, fleet=dict(busy))
+
+    assert sum(d.reason is Reason.SIZED for d in after) >= 19  # 20 minutes
+    assert sum(after[-1].replicas.values()) < sum(busy.values())
+
+
+def test_a_clock_that_was_set_back_a_little_waits_for_its_time():
+    """A second or two are no reason to forget the forecasts."""
+    planner = Planner(policy(predictor="default"))
+    fed(planner, [200.0] * 60, start=1_000_020.0)
+    forecasts = planner.state.predictors
+    planner.step(seen(1_000_020.0 + 294.0 - 30.0, 200.0))
+
+    assert forecasts
+    assert planner.state.predictors == forecasts
+
+
+def test_a_fit_of_a_forecast_that_was_given_up_is_dropped():
+    """It was running when the clock was set back; the planner goes on without it."""
+    planner = Planner(policy(predictor="arima"))
+    planner.adopt("rate", {"order": [1, 0, 0]})
+
+    assert planner.state.predictors == {}
+
+
 def test_an_hour_of_blindness_holds_for_an_hour():
     planner = Planner(policy())
     busy = fed(planner, [200.0] * 40)[-1].replicas

@@ -185,3 +185,14 @@ def test_all_problems_of_a_configuration_are_told_at_once(tmp_path: Path) -> Non
         "commnd: unknown key; did you mean 'command'?",
     ):
         assert said in done.stderr
+
+
+def test_files_that_cannot_be_written_are_told_before_anything_is_started(config: Path) -> None:
+    for flag, name in (("--decisions", "d.jsonl"), ("--state", "s.json")):
+        file = config.parent / "gone" / name
+        done = subprocess.run(
+            [sys.executable, "-m", "planner.cli", "run", str(config), flag, str(file)], capture_output=True, text=True
+        )
+
+        assert done.returncode == 2
+        assert f"{flag[2:]}: there is no folder {file.parent} to write {name} into" in done.stderr

@@ -117,6 +117,49 @@ def test_a_gap_is_a_gap_whether_said_or_skipped(name):
     assert told.predict(1) is not None
 
 
+LONG = {"prophet", "blend-all"}  # four weeks are 13,440 steps; said one by one they take long beside ARIMA
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LONG])
+@pytest.mark.parametrize("gap", [3, 200, 550])
+def test_a_gap_of_hours_or_days_is_the_same_whether_said_or_skipped(name, gap):
+    """A day is 480 steps. What is skipped of a long gap had been forgotten at its end."""
+    told, skipped = (taught(name, [50.0 + i % 3 for i in range(520)]) for _ in range(2))
+    for i in range(520, 520 + gap):
+        told.update(i * STEP, None)
+    for predictor in (told, skipped):
+        for i in range(520 + gap, 530 + gap):
+            predictor.update(i * STEP, 80.0 + i % 5)
+
+    assert said(told) == said(skipped)
+
+
+@named
+def test_a_gap_of_years_takes_no_longer_than_what_is_remembered(name):
+    """A state of last spring must not stop a controller for a quarter of a minute: no step is filled in twice."""
+    predictor, filled = taught(name, [50.0 + i % 3 for i in range(60)]), 0
+    wrapped = gridded(predictor)
+    for one in wrapped:
+        inner = one._learn
+
+        def counted(value, learn=inner):
+            nonlocal filled
+            filled += 1
+            learn(value)
+
+        one._learn = counted
+    predictor.update(10_000_000 * STEP, 50.0)
+
+    assert filled <= sum(one.forgets_after + 6 for one in wrapped) + len(wrapped) * 6
+    assert predictor.predict(1) is not None
+
+
+def gridded(predictor):
+    """A predictor and all that it wraps."""
+    inner = getattr(predictor, "members", None) or filter(None, [getattr(predictor, "inner", None)])
+    return [predictor, *(one for each in inner for one in gridded(each))]
+
+
 @named
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_what_is_no_count_is_refused(name, value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from planner.adapters.prometheus.conditions import Condition
 from planner.adapters.prometheus.dialect import COUNTS, GAUGES, SPREADS, Alternatives, Dialect
@@ -98,6 +98,11 @@ class _Group:
         """Whether Prometheus no longer tries: the target was taken off its list."""
         target = self.targets.get(name)
         return self.alive and target is not None and target.at < since
+
+
+def serving(ready: int, **gauges: Any) -> PoolReading:
+    """A pool of which Prometheus shows who serves; it does not know what was asked for."""
+    return PoolReading(ready, ready, requested_known=False, **gauges)
 
 
 def look(subject: Subject, at: float, samples: Sequence[Sample]) -> Look:
@@ -223,22 +228,21 @@ def _reading(subject: Subject, pool: str, group: _Group, at: float, notes: _Note
             notes.tell(
                 Condition.ABSENT, f"{', '.join(silent)} of pool {pool}: up, and no series of {subject.engine.title}"
             )
-        return PoolReading(ready, ready)
+        return serving(ready)
     late = [name for name, one in group.instances.items() if at - one.at > subject.late_s]
     late += list(group.old)
     late = [name for name in late if not group.is_gone(name, at - subject.late_s)]
     if late:
         notes.tell(Condition.PARTIAL_SCRAPE, f"gauges of pool {pool} leave out {', '.join(sorted(late))}")
-        return PoolReading(ready, ready)
+        return serving(ready)
     live = [one for name, one in group.instances.items() if not group.is_gone(name, at - subject.late_s)]
     if not live:
-        return PoolReading(ready, ready)
+        return serving(ready)
     needed = NEEDED[subject.pools[pool].role]
     gauges = {s: _gauge(live, pool, s, s in needed, notes) for s in GAUGES}
     usage = [value for values in gauges["kv_usage"] or () for value in values]
     waiting = gauges["waiting"]
-    return PoolReading(
-        ready,
+    return serving(
         ready,
         running=_added(gauges["running"]),
         waiting=_added(waiting),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import requests
@@ -33,7 +34,7 @@ class Sample:
     name: str
     labels: Mapping[str, str]  # without the name
     at: float
-    value: float
+    value: float  # NaN where a native histogram stands: it is no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Server:
             SourceError: no answer, or only part of one.
         """
         answer = self._ask(lambda: self._client.custom_query(f"{selector}[{math.ceil(within_s)}s]", {"time": at}))
-        return [Sample(name, labels, *points[-1]) for name, labels, points in self._series(answer, "values")]
+        return [Sample(name, labels, *points[-1]) for name, labels, points in self._series(answer)]
 
     def value(self, expression: str, at: float) -> list[Sample]:
         """The value of an expression at ``at``.
@@ -69,7 +70,7 @@ class Server:
             SourceError: no answer, or only part of one.
         """
         answer = self._ask(lambda: self._client.custom_query(expression, {"time": at}))
-        return [Sample(name, labels, *points[-1]) for name, labels, points in self._series(answer, "value")]
+        return [Sample(name, labels, *points[-1]) for name, labels, points in self._series(answer)]
 
     def over(self, expression: str, start: float, end: float, step_s: float) -> list[Series]:
         """The value of an expression at ``start``, ``start + step_s``, … up to ``end``.
@@ -82,7 +83,7 @@ class Server:
         answer = self._ask(
             lambda: self._client.custom_query_range(expression, first, last, str(step_s), exact), _HISTORY_PATIENCE
         )
-        return [Series(name, labels, tuple(points)) for name, labels, points in self._series(answer, "values")]
+        return [Series(name, labels, tuple(points)) for name, labels, points in self._series(answer)]
 
     def close(self) -> None:
         """Give the connections back."""
@@ -119,19 +120,29 @@ class Server:
         except (KeyError, TypeError, AttributeError) as problem:
             raise NoAnswerError(f"gave an answer without data.result ({problem!r})", again=True) from problem
 
-    def _series(self, answer: Any, key: str) -> list[tuple[str, dict[str, str], list[tuple[float, float]]]]:
-        """Name, labels and points of each series of an answer."""
-        found = []
+    def _series(self, answer: Any) -> list[tuple[str, dict[str, str], list[tuple[float, float]]]]:
+        """Name, labels and points of each series of an answer that has any."""
         try:
-            for series in answer:
-                labels = dict(series["metric"])
-                pairs = series[key] if key == "values" else [series[key]]
-                found.append((labels.pop("__name__", ""), labels, [(float(at), float(value)) for at, value in pairs]))
+            found = [(dict(series["metric"]), _points(series)) for series in answer]
         except (KeyError, TypeError, ValueError) as problem:
             raise SourceError(
-                f"Prometheus at {self.access.url} gave an answer without metric and {key} ({problem!r})"
+                f"Prometheus at {self.access.url} gave an answer without metric and values ({problem!r})"
             ) from problem
-        return found
+        return [(labels.pop("__name__", ""), labels, points) for labels, points in found if points]
+
+
+def _points(series: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Values at moments, in order; a native histogram among them is no number, and shows as NaN.
+
+    Raises:
+        KeyError: there are neither values nor histograms.
+    """
+    if not {"value", "values", "histogram", "histograms"} & set(series):
+        raise KeyError("values")
+    numbers = [*series.get("values", ()), *([series["value"]] if "value" in series else ())]
+    shapes = [*series.get("histograms", ()), *([series["histogram"]] if "histogram" in series else ())]
+    points = [(float(at), float(value)) for at, value in numbers] + [(float(at), math.nan) for at, _ in shapes]
+    return sorted(points, key=itemgetter(0))
 
 
 def _root(problem: BaseException) -> str:

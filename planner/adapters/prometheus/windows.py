@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 from planner.adapters.prometheus.conditions import Condition
 from planner.adapters.prometheus.dialect import BY_WORKER
-from planner.adapters.prometheus.looks import Door, Look, Worker
+from planner.adapters.prometheus.looks import Door, Look, Worker, serving
 from planner.core.observe import ByWorker, Cumulative, FrontDoor, Scrape, observe
 from planner.core.types import Observation, PoolReading
 
@@ -68,9 +68,9 @@ class Windows:
 
     def _remembered(self, look: Look) -> dict[str, PoolReading]:
         """All pools ever seen: one without targets has no replicas now, unless Prometheus itself stands still."""
-        gone = {name: PoolReading(0, 0) if look.alive else last for name, last in self._replicas.items()}
+        gone = {name: serving(0) if look.alive else last for name, last in self._replicas.items()}
         pools = {**gone, **look.pools}
-        self._replicas = {name: PoolReading(reading.requested, reading.ready) for name, reading in pools.items()}
+        self._replicas = {name: serving(reading.ready) for name, reading in pools.items()}
         return pools
 
     def _back(self, base: Look, look: Look) -> frozenset[str]:
@@ -198,11 +198,11 @@ def _of_workers(workers: Mapping[str, Mapping[str, Worker]], signal: str) -> dic
 
 def _counted(pools: Mapping[str, PoolReading], fleet: Mapping[str, PoolReading]) -> dict[str, PoolReading]:
     """The gauges of Prometheus with the replicas of whoever runs them."""
-    none = PoolReading(0, 0)
+    none = serving(0)
     return {
         name: replace(
             pools.get(name, none), requested=known.requested, ready=known.ready, starting_s=known.starting_s,
-            startups_s=known.startups_s,
+            startups_s=known.startups_s, requested_known=known.requested_known,
         )
         for name, known in fleet.items()
     }  # fmt: skip

@@ -68,7 +68,7 @@ def page(settings: LiveSettings) -> Iterator[Finding]:
         yield fine("page", "server.listen", f"{listen} is free" + ("" if token is None else ", behind a token"))
 
 
-def files(settings: LiveSettings, policy: Policy | None) -> Iterator[Finding]:
+def files(settings: LiveSettings, policy: Policy | None, now: float) -> Iterator[Finding]:
     """Whether memory and decisions can be kept."""
     if settings.decisions is not None:
         yield _writable_file("files", "decisions", settings.decisions)
@@ -79,10 +79,10 @@ def files(settings: LiveSettings, policy: Policy | None) -> Iterator[Finding]:
         return
     yield _writable_file("files", "state", settings.state)
     if policy is not None and settings.state.is_file():
-        yield _memory(settings.state, policy)
+        yield _memory(settings.state, policy, now)
 
 
-def _memory(path: Path, policy: Policy) -> Finding:
+def _memory(path: Path, policy: Policy, now: float) -> Finding:
     """Whether what was saved can be gone on from; the file is only looked at."""
     from planner.core.saving import restored
 
@@ -92,6 +92,8 @@ def _memory(path: Path, policy: Policy) -> Finding:
         return warning("files", "state", f"{path} cannot be used ({wrong}): it will be set aside")
     if state is None:
         return warning("files", "state", f"{path} was learnt under another policy: the planner starts from history")
+    if state.at is not None and state.at > now + policy.interval_s:
+        return warning("files", "state", f"{path} is of {show_duration(state.at - now)} from now: it will not be used")
     return fine("files", "state", f"{path} can be gone on from")
 
 

@@ -21,6 +21,7 @@ from planner.ports import SourceError
 from tests.adapters.prometheus.stand import PatientServer, Stand, prometheus
 
 UP = '{__name__="up"}'
+NO_NUMBER = pytest.approx(float("nan"), nan_ok=True)
 
 
 @contextmanager
@@ -236,6 +237,47 @@ def test_something_that_is_not_json_is_said_to_be_so() -> None:
 def test_an_answer_in_another_shape_is_said_to_be_so() -> None:
     with answering(lambda _: (200, '{"status": "success"}')) as url, pytest.raises(SourceError, match="without data"):
         Server(Access(url, retries=0)).value("up", 1.0)
+
+
+def test_one_native_histogram_does_not_blind_to_all_the_other_series() -> None:
+    """It comes without values, and is marked as no number; a series without any value is not there."""
+    native = {"count": "5", "sum": "2", "buckets": [[0, "0", "1", "5"]]}
+    matrix = [
+        {"metric": {"__name__": "up"}, "values": [[1.0, "1"]]},
+        {"metric": {"__name__": "ttft"}, "histograms": [[1.0, native], [2.0, native]]},
+        {"metric": {"__name__": "changed"}, "values": [[1.0, "3"]], "histograms": [[2.0, native]]},
+        {"metric": {"__name__": "changed_back"}, "values": [[2.0, "3"]], "histograms": [[1.0, native]]},
+        {"metric": {"__name__": "empty"}, "values": []},
+    ]
+    vectors = [
+        {"metric": {"__name__": "up"}, "value": [1.0, "1"]},
+        {"metric": {"__name__": "ttft"}, "histogram": [1.0, native]},
+    ]
+
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, str]:
+        asked = parse_qs(urlsplit(request.path).query)["query"][0]
+        return 200, vector(data={"resultType": "matrix", "result": matrix if asked.endswith("]") else vectors})
+
+    with answering(answer) as url:
+        server = Server(Access(url))
+        newest, now = (
+            {sample.name: (sample.at, sample.value) for sample in samples}
+            for samples in (server.newest("{job='a'}", 2.0, 5.0), server.value("{job='a'}", 1.0))
+        )
+
+    assert newest == {
+        "up": (1.0, 1.0),
+        "ttft": (2.0, NO_NUMBER),
+        "changed": (2.0, NO_NUMBER),
+        "changed_back": (2.0, 3.0),
+    }
+    assert now == {"up": (1.0, 1.0), "ttft": (1.0, NO_NUMBER)}
+
+
+def test_a_series_with_neither_values_nor_histograms_is_another_shape() -> None:
+    body = vector(data={"resultType": "vector", "result": [{"metric": {"__name__": "up"}}]})
+    with answering(lambda _: (200, body)) as url, pytest.raises(SourceError, match="without metric and values"):
+        Server(Access(url)).value("up", 1.0)
 
 
 def test_part_of_an_answer_is_none() -> None:

@@ -56,6 +56,17 @@ def test_a_range_that_nobody_declared_is_no_bucket() -> None:
     assert "'0-3ms'" in str(caught.value)
 
 
+def test_a_native_histogram_is_no_histogram_that_can_be_read_and_is_called_so() -> None:
+    """Beside its classic twin it does no harm."""
+    native, way = ("t", math.nan, {}), (Metric(Form.HISTOGRAM, ("t",)),)
+    classic = (("t_bucket", 3, {"le": "0.5"}), ("t_bucket", 4, {"le": "+Inf"}), ("t_sum", 2, {}))
+    with pytest.raises(SignalError, match="neither a summary nor a native one") as caught:
+        instance(native).spread(way)
+
+    assert caught.value.condition is Condition.NOT_A_HISTOGRAM
+    assert instance(native, *classic).spread(way) == Cumulative((0.5, INF), (3, 4), 2.0)
+
+
 def test_ranges_without_a_sum_are_estimated_from_their_middles() -> None:
     """Off by no more than the square root of a range's width, here 2.5."""
     one = instance(("t", 10, {"bucket": "200-500ms"}))
