@@ -42,10 +42,14 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     forecast = demand.said(path, load, horizon_s)
     crowded, extra = crowd(policy, seen, parts), backlog_rate(policy, state, seen, load, parts, rate)
     answers = crowd_rate(policy, state, seen, load, crowded)
-    state, to_hold = replace(state, crowd=crowded), None
-    if extra > 0 or answers > 0:
+    state = replace(state, crowd=crowded)
+    if answers > 0:
+        load = load.plus(0.0, answers)
+        parts = slo.models(policy.pools, policy.sla, load, state.slowness)
+    to_hold = None
+    if extra > 0:
         to_hold = _wanted(policy, state, seen, parts, load)
-        load = load.plus(extra, answers)
+        load = load.plus(extra)
         parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     proposal = _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED)
     return replace(proposal, notes=crowd_note(crowded), to_hold=to_hold), replace(state, load=load)
@@ -69,19 +73,17 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     if not more and crowded <= 0:
         return None
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
-    extra, answers = (
-        backlog_rate(policy, state, seen, load, parts, sure),
-        crowd_rate(policy, state, seen, load, crowded),
-    )
-    calm = load.at(sure) if more else load
+    extra = backlog_rate(policy, state, seen, load, parts, sure)
+    answers = crowd_rate(policy, state, seen, load, crowded)
+    lasting = (load.at(sure) if more else load).plus(0.0, answers)
     sudden = (load.at(sure + extra) if more else load).plus(0.0, answers)
     parts = slo.models(policy.pools, policy.sla, sudden, state.slowness)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
     if wanted == asked:
         return None
-    parts = slo.models(policy.pools, policy.sla, calm, state.slowness)
-    to_hold = _wanted(policy, state, seen, parts, calm)
+    parts = slo.models(policy.pools, policy.sla, lasting, state.slowness)
+    to_hold = _wanted(policy, state, seen, parts, lasting)
     return replace(urgent, wanted=wanted, notes=crowd_note(crowded), to_hold=to_hold)
 
 
