@@ -139,4 +139,4 @@ def _show_changes(console: Console, recorded: Recording) -> None:
 def _span(recorded: Recording) -> str:
     from planner.replay.moments import offset, shown
 
-    return f"{offset(recorded.end - recorded.start)} from {shown(recorded.start)}"
+    return f"{offset(recorded.seconds)} from {shown(recorded.start)}"
