@@ -55,7 +55,10 @@ def _explained(recorded: Recording, when: str | None, line: int | None) -> Expla
     from planner.replay.moments import moment
 
     if when is not None:
-        index = recorded.at(moment(when, recorded.start))
+        try:
+            index = recorded.at(moment(when, recorded.start))
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), param_hint="--at") from None
     else:
         index = last_change(recorded) if line is None else recorded.number(line)
     with bar("deciding again, up to that step") as progress:
