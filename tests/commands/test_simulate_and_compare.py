@@ -110,6 +110,42 @@ def test_size_within_a_budget_that_does_not_reach() -> None:
     assert any("gpu-budget" in reason for reason in answer["reasons"])
 
 
+def test_size_says_that_prompts_are_longer_than_was_measured() -> None:
+    """As simulate does. Of log-normal lengths around 14,000 the longest fifth is beyond 16,372 tokens."""
+    found = invoke(*SIZE, "--rate", "12/s", "--isl", "14000", "--json", "-")
+    (note,) = json.loads(found.stdout)["notes"]
+
+    assert note.startswith("20.0% of prompts are longer than the profile's range (16,372 tokens)")
+    assert "note: 20.0% of prompts" in found.stderr
+    assert json.loads(invoke(*SIZE, "--rate", "12/s", "--json", "-").stdout)["notes"] == []
+
+
+@pytest.mark.parametrize("law", ["slo", "classic"])
+def test_size_says_where_sizing_ends(law: str) -> None:
+    """A million replicas are the end of the arithmetic, not an answer."""
+    found = invoke(*SIZE, "--rate", "1e9/s", "--law", law, "--max-replicas", "decode=7", "--json", "-")
+    answer = json.loads(found.stdout)
+
+    assert found.exit_code == 1
+    assert answer["reasons"][0] == "prefill: sizing ends at 1,000,000 replicas, and this load asks for more"
+    assert answer["reasons"][1].startswith("decode: max-replicas ")
+
+
+def test_size_takes_no_option_that_changes_nothing() -> None:
+    """The cost of a GPU moves no answer about one kind of GPU."""
+    found = invoke(*SIZE, "--rate", "12/s", "--cost", "decode=5")
+
+    assert found.exit_code == 2
+    assert "No such option '--cost'" in found.stderr
+
+
+def test_classic_sizes_no_aggregated_pool() -> None:
+    found = CliRunner().invoke(main, [*SIZE, "--rate", "12/s", "--law", "classic", "--mode", "aggregated"])
+
+    assert found.exit_code == 2
+    assert "the classic law sizes one prefill and one decode pool" in found.stderr
+
+
 def test_compare_has_a_row_a_policy_and_a_ratio_a_row(tmp_path: Path) -> None:
     found = invoke("compare", *SHORT, "--policies", "slo,classic,static,late,clairvoyant", "--json", "-", "--jobs", "1",
                    "--report", str(tmp_path / "r.html"))  # fmt: skip
