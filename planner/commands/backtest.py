@@ -77,19 +77,30 @@ def period(settings: BacktestSettings, now: float) -> tuple[float, float]:
     Raises:
         ConfigError: a moment cannot be read, or the period is empty.
     """
-    from planner.replay.moments import moment, shown
+    from planner.replay.moments import shown
 
-    try:
-        end = now if settings.to is None else min(now, moment(settings.to))
-        start = end - settings.last_s if settings.last_s is not None else moment(settings.from_ or "")
-    except ValueError as problem:
-        raise config.ConfigError([f"--from/--to: {problem}"]) from None
+    asked = now if settings.to is None else _moment("--to", settings.to)
+    end = min(now, asked)
+    start = end - settings.last_s if settings.last_s is not None else _moment("--from", settings.from_ or "")
+    if start >= asked:
+        raise config.ConfigError([f"--from: from ({shown(start)}) is not before to ({shown(asked)})"])
+    if start >= now:
+        raise config.ConfigError([f"--from: {shown(start)} is yet to come: a backtest is of the past"])
     step = settings.bin_s
     end = end // step * step
     start = -(-start // step) * step
     if end - start < step:
         raise config.ConfigError([f"the period from {shown(start)} to {shown(end)} holds no whole bin of {step:g} s"])
     return start, end
+
+
+def _moment(flag: str, text: str) -> float:
+    from planner.replay.moments import moment
+
+    try:
+        return moment(text)
+    except ValueError as problem:
+        raise config.ConfigError([f"{flag}: {problem}"]) from None
 
 
 def simulated(settings: BacktestSettings, keep_initial: bool) -> SimulateSettings:
