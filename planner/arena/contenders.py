@@ -28,7 +28,7 @@ DIVISORS = frozenset({
 """Knobs that a law divides by; 0 switches every other one off."""
 SHARES = frozenset({"dispersion_trim", "mix_memory", "quantile"})
 WIDEST = 1000.0
-"""A knob may be this many times its default (of at least 1): far beyond, fleets are asked for that nobody can simulate."""
+"""A knob may be this many times its default (of at least 1): far beyond, fleets are asked for that are no fleets."""
 TUNED = "tuned"
 
 

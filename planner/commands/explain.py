@@ -44,10 +44,12 @@ def command(log: Path, when: str | None, line: int | None, changes: bool, target
         raise click.UsageError("--at, --step and --changes contradict each other: give one of them")
     recorded = recording.load(log)
     if changes:
-        _show_changes(told(_changes(recorded), target), recorded)
+        with told(_changes(recorded), target) as console:
+            _show_changes(console, recorded)
     else:
         found = _explained(recorded, when, line)
-        _show(told(found.to_json(), target), found)
+        with told(found.to_json(), target) as console:
+            _show(console, found)
 
 
 def _explained(recorded: Recording, when: str | None, line: int | None) -> Explanation:

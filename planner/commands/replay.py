@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.answers import told
+from planner.answers import Files, reader
 from planner.commands._options import given, settings_options
 from planner.commands._progress import bar
 from planner.config.settings import ControlSettings
@@ -56,15 +56,18 @@ def command(log: Path, other: Path | None, diff: bool, exact: bool, decisions: P
     with bar(f"{log.name}: {len(recorded.steps):,} steps") as progress:
         steps = list(redecided(policy, recorded.steps, progress))
     found = difference(steps, {pool.name: pool.gpus for pool in policy.pools})
+    notes = (SEEN, *recorded.notes, *_unknown(recorded))
+    console, files = reader(target), Files()
+    _show(console, recorded, policy, found, notes, diff)
+    files.json(_answer(log, recorded, policy, found, notes, diff), target)
     if decisions is not None:
         again = about_again(policy, settings, f"{about.name if about else log.name}, replayed")
-        for first, after in recorded.stretches():
-            with DecisionLog(decisions, again, append=first > 0) as new:
-                for one in steps[first:after]:
-                    new.record(one.step.seen, one.decision, one.step.error)
-    notes = (SEEN, *recorded.notes, *_unknown(recorded))
-    console = told(_answer(log, recorded, policy, found, notes, diff), target)
-    _show(console, recorded, policy, found, notes, diff)
+        with files.to("--decisions", decisions):
+            for first, after in recorded.stretches():
+                with DecisionLog(decisions, again, append=first > 0) as new:
+                    for one in steps[first:after]:
+                        new.record(one.step.seen, one.decision, one.step.error)
+    files.complain()
     if exact and not found.identical:
         raise SystemExit(1)
 

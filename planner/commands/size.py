@@ -35,7 +35,8 @@ def command(configuration: str | None, **options: Any) -> None:
     file = config.find(configuration) if configuration else None
     settings = config.load(SizeSettings, file, given(SizeSettings, options))
     answer = sized(settings, wiring.profile_of(settings))
-    _show(answer, told(answer, settings.outputs.json_file))
+    with told(answer, settings.outputs.json_file) as console:
+        _show(answer, console)
     raise SystemExit(0 if answer["feasible"] else 1)
 
 

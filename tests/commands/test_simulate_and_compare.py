@@ -75,6 +75,35 @@ def test_a_promise_out_of_reach_is_an_answer() -> None:
     assert "best reachable" in answer["notes"][-1]
 
 
+@pytest.mark.parametrize("option", ["--report", "--decisions", "--json"])
+def test_a_full_disk_costs_neither_the_table_nor_the_other_files(option: str, tmp_path: Path) -> None:
+    """A run of minutes whose last step fails must have been worth it."""
+    files = {"--json": "a.json", "--report": "a.html", "--decisions": "a.jsonl"} | {option: "/dev/full"}
+    where = [text for name, file in files.items() for text in (name, str(tmp_path / file))]
+    found = CliRunner().invoke(main, ["simulate", *SHORT, *where])
+
+    assert found.exit_code == 3
+    assert "kept both" in found.output
+    assert found.stderr == f"Error: {option}: /dev/full cannot be written: No space left on device\n"
+    assert all((tmp_path / file).stat().st_size > 0 for file in files.values() if file != "/dev/full")
+
+
+def test_compare_shows_its_table_before_a_file_fails(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["compare", *SHORT, "--policies", "slo", "--jobs", "1", "--report", "/dev/full"])
+
+    assert found.exit_code == 3
+    assert "clairvoyant" in found.output
+    assert "Error: --report: /dev/full cannot be written: No space left on device" in found.stderr
+
+
+def test_a_decision_log_that_may_not_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").symlink_to(tmp_path / "nowhere" / "d.jsonl")
+    found = CliRunner().invoke(main, ["simulate", *SHORT, "--decisions", str(tmp_path / "d.jsonl")])
+
+    assert found.exit_code == 2
+    assert f"--decisions: {tmp_path / 'd.jsonl'} cannot be written: No such file" in found.stderr
+
+
 @pytest.mark.parametrize("law", ["slo", "classic"])
 def test_size_answers_both_laws(law: str) -> None:
     found = invoke(
