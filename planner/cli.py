@@ -103,6 +103,9 @@ def _explained(problem: Exception) -> click.ClickException | None:
 
     if isinstance(problem, ModuleNotFoundError):
         return _missing_extra(problem)
+    if isinstance(problem, ValueError) and not _was_checked(problem):
+        return _BadInput(f"{problem}. No check of ours says so: if the input is right, this is a bug of ours, "
+                         "and planner --traceback COMMAND shows where")  # fmt: skip
     if isinstance(problem, ValueError | FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError):
         return _BadInput(str(problem))
     if isinstance(problem, SourceError | TargetError):
@@ -110,6 +113,14 @@ def _explained(problem: Exception) -> click.ClickException | None:
     if isinstance(problem, OSError) and problem.errno != errno.EPIPE:  # click ends quietly on a closed pipe
         return _OutsideFailed(str(problem))
     return None
+
+
+def _was_checked(problem: ValueError) -> bool:
+    """Whether somebody raised it, with a sentence for people; what arithmetic refuses has none."""
+    from traceback import extract_tb
+
+    line = extract_tb(problem.__traceback__)[-1].line
+    return isinstance(problem, UnicodeError) or not line or line.startswith("raise")
 
 
 def _missing_extra(problem: ModuleNotFoundError) -> click.ClickException | None:

@@ -170,14 +170,6 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
     traffic = traffic or traffic_of(settings)
     if settings.plant.osl_drift != 1.0:
         traffic = drifted(traffic, settings.plant.osl_drift)
-    longest = float(traffic.input_tokens.max())
-    notes = []
-    if longest > profile.prefill.isl_range[1]:
-        share = float((traffic.input_tokens > profile.prefill.isl_range[1]).mean())
-        notes.append(
-            f"{share:.1%} of prompts are longer than the profile's range ({profile.prefill.isl_range[1]:,.0f} tokens): "
-            "their prefill time is extrapolated"
-        )
     truth = settings.plant
     startup_s = settings.startup_s if truth.startup_s is None else truth.startup_s
     pools = pools_of(settings, profile)
@@ -194,8 +186,17 @@ def world_of(settings: SimulateSettings, profile: Profile, traffic: Traffic | No
         supply=GpuSupply(truth.gpus, truth.shortages),
         scrape_s=settings.scrape_s,
         seed=settings.seed,
-        notes=tuple(notes),
+        notes=extrapolated(profile, float((traffic.input_tokens > profile.prefill.isl_range[1]).mean())),
     )
+
+
+def extrapolated(profile: Profile, share: float) -> tuple[str, ...]:
+    """What to say when a ``share`` of prompts is longer than any that was measured."""
+    if share == 0:
+        return ()
+    longest = profile.prefill.isl_range[1]
+    return (f"{share:.1%} of prompts are longer than the profile's range ({longest:,.0f} tokens): "
+            "their prefill time is extrapolated",)  # fmt: skip
 
 
 def initial_of(settings: SimulateSettings, profile: Profile, world: World) -> dict[str, int]:
@@ -242,6 +243,7 @@ def around(mean: float) -> Lengths:
 __all__ = [
     "Role",
     "around",
+    "extrapolated",
     "initial_of",
     "load_to_size",
     "planner_of",

@@ -144,7 +144,8 @@ def convert(profile: str, target: Path, form: str | None, force: bool, **changes
 def _write(tables: RenderableType, data: dict[str, Any], json_file: Path | None) -> None:
     from planner.answers import told
 
-    told(data, json_file).print(tables)
+    with told(data, json_file) as console:
+        console.print(tables)
 
 
 def _draw(profile: Any, plots: Path | None) -> None:

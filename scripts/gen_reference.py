@@ -89,7 +89,7 @@ configuration first. Numbers by pool are written `{prefill: 13, decode: 5}`, as 
     yield "## `planner fleet`\n"
     yield from _table(FleetSettings)
     yield "## `planner size`\n"
-    yield from _table(SizeSettings)
+    yield from _table(SizeSettings, {"cost"})
     yield "## `planner run`, `planner check`\n"
     yield from _table(LiveSettings)
     yield "## `planner backtest`\n\nAll settings of `run`, and:\n"

@@ -95,6 +95,27 @@ def test_a_bug_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, problem: Excep
     assert found.exception is problem
 
 
+def test_what_no_check_of_ours_says_may_be_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arithmetic that fails looks like bad input otherwise, and nobody would report it."""
+
+    @click.command("simulate")
+    def command() -> None:
+        int(float("nan"))
+
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: command)
+    found = CliRunner().invoke(cli.main, ["simulate"])
+
+    assert found.exit_code == 2
+    assert "cannot convert float NaN to integer. No check of ours says so" in found.stderr
+    assert "planner --traceback" in found.stderr
+
+
+def test_what_a_check_says_is_the_users_move_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        failing(monkeypatch, ValueError("scale (-1) must be above 0")).stderr == "Error: scale (-1) must be above 0\n"
+    )
+
+
 def test_the_place_of_an_error_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = ValueError("scale")
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 from planner.config import CompareSettings, ConfigError, LiveSettings, SimulateSettings, SizeSettings, find, load
 from planner.config.flags import flags, settings
+from planner.config.settings import LONGEST_TOKENS
+from planner.simulation.traffic import lengths
 
 LEAST: dict[str, Any] = {
     "profile": "h200-llama31-8b-fp8-tp1",
@@ -242,6 +244,10 @@ def test_a_contradiction_with_a_wrong_value_is_not_told_twice(tmp_path: Path) ->
         ("a: [", "not YAML"),
         ("- a\n- b\n", "expected keys and values"),
         ("profile: a\nprofile: b\n", "profile is given twice"),
+        ("? [a, b]\n: c\n", "a key must be a name"),
+        ("? {a: b}\n: c\n", "a key must be a name"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{a: " * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -262,6 +268,28 @@ def test_size_settings_need_a_load() -> None:
         load(SizeSettings, None, {"profile": "p", "sla.ttft": "1s", "sla.itl": "20ms", "rate": "12"})
 
     assert [problem.split(" ")[0] for problem in error.value.problems] == ["--rate:", "--isl", "--osl"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("isl", "1e308", "--isl: 1e308 must be at most 131072"),
+        ("osl", "1e308", "--osl: 1e308 must be at most 131072"),
+        ("rate", "1e300/s", "--rate: 1e300/s must be at most 1e+09"),
+        ("correction", "decode=1e308", "--correction: 1e308 must be at most 100"),
+        ("correction", "decode=1e-308", "--correction: 1e-308 must be at least 0.01"),
+    ],
+)
+def test_a_load_that_nobody_can_compute_with_is_refused(path: str, value: str, said: str) -> None:
+    asked = {"profile": "p", "sla.ttft": "1s", "sla.itl": "20ms", "rate": "12/s", "isl": "3000", "osl": "300"}
+    with pytest.raises(ConfigError) as error:
+        load(SizeSettings, None, {**asked, path: value})
+
+    assert error.value.problems == (said,)
+
+
+def test_lengths_to_size_for_are_those_that_can_be_simulated() -> None:
+    assert LONGEST_TOKENS == lengths.LONGEST_TOKENS
 
 
 def test_policies_are_a_list_of_names() -> None:

@@ -1,4 +1,4 @@
-"""Child processes that end with us: how they are started, asked whether they serve, and ended.
+"""Child processes that end with us, and what they started with them: started, asked whether they serve, ended.
 
 The leash holds to the *thread* that starts a child: start it from one that lives as long as the child should.
 """
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,23 @@ from pathlib import Path
 LEASH = Path(__file__).with_name("leash.py")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
 
-Child = subprocess.Popen[bytes]
+LOOK_S = 0.02
+
+
+class Child(subprocess.Popen[bytes]):
+    """A process that leads a group of its own; what it started is killed when it has ended."""
+
+    def poll(self) -> int | None:
+        """Its exit code; ``None`` while it runs.
+
+        The group is signalled before the process is reaped: afterwards the number may be somebody else's.
+        """
+        if self.returncode is None and hasattr(os, "waitid"):  # macOS has it with Python 3.13
+            with contextlib.suppress(ChildProcessError):  # reaped by another thread in this moment
+                if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    return None
+                _kill_group(self)
+        return super().poll()
 
 
 def spawn(command: Sequence[str], env: Mapping[str, str], log: Path | None = None, cwd: Path | None = None) -> Child:
@@ -36,29 +53,32 @@ def spawn(command: Sequence[str], env: Mapping[str, str], log: Path | None = Non
     leashed = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), program, *command[1:])
     out = log.open("ab") if log else None
     try:
-        return subprocess.Popen(leashed, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True,
-                                stdout=out or subprocess.DEVNULL, stderr=subprocess.STDOUT)  # fmt: skip
+        return Child(leashed, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True,
+                     stdout=out or subprocess.DEVNULL, stderr=subprocess.STDOUT)  # fmt: skip
     finally:
         if out:
             out.close()
 
 
 def end(child: Child, patience_s: float) -> None:
-    """SIGTERM, and SIGKILL to its whole group when it has not ended after ``patience_s``."""
-    if child.poll() is None:
-        child.terminate()
-    try:
-        child.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        kill(child)
+    """SIGTERM to the child; SIGKILL to what it started when it has ended, to all when ``patience_s`` is over."""
+    child.terminate()
+    deadline = time.monotonic() + patience_s
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+    kill(child)
 
 
 def kill(child: Child) -> None:
     """SIGKILL to the child and what it started, and wait for its end."""
     if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
-            os.killpg(child.pid, signal.SIGKILL)
+        _kill_group(child)
         child.wait()
+
+
+def _kill_group(child: Child) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it, or nobody of ours
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def answers(url: str, timeout_s: float = 1.0) -> bool:

@@ -150,6 +150,6 @@ def _arrays(directory: Path, part: str) -> dict[str, Any]:
 def _json(text: Any, path: Path, key: str = "") -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, TypeError) as problem:
+    except (json.JSONDecodeError, TypeError, RecursionError) as problem:
         where = f"{path} ({key})" if key else str(path)
         raise ProfileError(where, [f"not JSON: {problem}"]) from None

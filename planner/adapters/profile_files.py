@@ -134,6 +134,8 @@ def _parsed(path: Path) -> Any:
         raise ProfileError(f"{path}:{problem.lineno}", [f"not JSON: {problem.msg}"]) from None
     except yaml.YAMLError as problem:
         raise ProfileError(str(path), [f"not YAML: {' '.join(str(problem).split())}"]) from None
+    except RecursionError:
+        raise ProfileError(str(path), ["nested too deeply for a profile"]) from None
     except UnicodeDecodeError:
         hint = "; of Dynamo's npz files give the directory" if path.suffix == ".npz" else ""
         raise ProfileError(str(path), [f"not a text file{hint}"]) from None

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from planner.config.settings import INTERVALS_S
 from planner.core.tuning import Tuning
 from planner.simulation.peers import PEERS
 from predictors.registry import BUILDERS
@@ -16,8 +17,18 @@ from predictors.registry import BUILDERS
 LAWS = ("slo", "classic")
 FIXED = ("static", "static-peak")
 PLANS = ("late", "clairvoyant")
-OF_THE_POLICY = ("interval_s", "stabilization_s")
-"""Knobs of our laws beside the law's constants."""
+OF_THE_POLICY = {"interval_s": INTERVALS_S["slo"], "stabilization_s": 300.0}
+"""Knobs of our laws beside the law's constants, with their defaults."""
+DIVISORS = frozenset({
+    "interval_s", "budget_leak_s", "price_memory_s",
+    "waiting", "running", "prefill_running", "kv_usage", "concurrency", "prefill_concurrency", "target_percent",
+    "down_rate", "observe_window_s", "prefill_queue", "max_ratio", "up", "backlog_share", "up_threshold",
+    "down_boundary", "context_tokens", "batch_tokens", "targets",
+})  # fmt: skip
+"""Knobs that a law divides by; 0 switches every other one off."""
+SHARES = frozenset({"dispersion_trim", "mix_memory", "quantile"})
+WIDEST = 1000.0
+"""A knob may be this many times its default (of at least 1): far beyond, fleets are asked for that are no fleets."""
 TUNED = "tuned"
 
 
@@ -104,18 +115,29 @@ def _knob(name: str, law: str, text: str) -> tuple[str, float]:
     if not equals or knob not in its:
         raise ValueError(f"policy {name!r}: {knob!r} is no knob of {law}; it has {', '.join(its) or 'none'}")
     try:
-        return knob, float(value)
+        number = float(value)
     except ValueError:
         raise ValueError(f"policy {name!r}: {value!r} is not a number for {knob}") from None
+    least, most = _reach(knob, its[knob])
+    if not least <= number <= most:  # NaN too
+        raise ValueError(f"policy {name!r}: {knob} ({value}) must be from {least:g} to {most:g}")
+    return knob, number
 
 
-def knobs_of(law: str) -> tuple[str, ...]:
-    """The knobs of a law, sorted."""
+def _reach(knob: str, default: float) -> tuple[float, float]:
+    """The least and the most that a knob may be."""
+    most = WIDEST * max(1.0, abs(default))
+    least = -most if default < 0 else 1 / WIDEST if knob in DIVISORS else 0.0
+    return max(least, 1.0) if knob.endswith("_tokens") else least, 1.0 if knob in SHARES else most
+
+
+def knobs_of(law: str) -> dict[str, float]:
+    """The knobs of a law with their defaults, sorted."""
     if law in PEERS:
-        return tuple(sorted(PEERS[law].defaults))
+        return dict(sorted(PEERS[law].defaults.items()))
     if law == "slo":
-        return tuple(sorted((*(f.name for f in dataclasses.fields(Tuning)), *OF_THE_POLICY)))
-    return ("interval_s",) if law == "classic" else ()
+        return dict(sorted({**dataclasses.asdict(Tuning()), **OF_THE_POLICY}.items()))
+    return {"interval_s": INTERVALS_S["classic"]} if law == "classic" else {}
 
 
 def tuning_of(knobs: Mapping[str, float]) -> Tuning:

@@ -61,7 +61,7 @@ def _from_log(about: About | None, flags: Mapping[str, Any], log: Path) -> Contr
 def _from_file(file: Path, flags: Mapping[str, Any]) -> ControlSettings:
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raw = None  # the strict reader says what is wrong
     return config.load(_model(raw if isinstance(raw, dict) else {}), file, flags)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from planner import wiring
-from planner.adapters.decision_log import About, DecisionLog, about_of
+from planner.adapters.decision_log import About, about_of
+from planner.answers import Files
+from planner.commands._decisions import decisions
 from planner.commands._progress import bar, spinner
 from planner.config import SimulateSettings
 
@@ -41,8 +42,14 @@ def start_of(settings: SimulateSettings, world: World) -> dict[str, int]:
 
 
 def run_policy(settings: SimulateSettings, profile: Profile, world: World, initial: dict[str, int],
-               decisions: Path | None = None) -> Run:  # fmt: skip
-    """Run the law of the settings; a static one without a fleet gets the best in hindsight and says so."""
+               log: Path | None = None, files: Files | None = None) -> Run:  # fmt: skip
+    """Run the law of the settings; a static one without a fleet gets the best in hindsight and says so.
+
+    ``files`` remembers why the decision log could not be written.
+
+    Raises:
+        OSError: the decision log cannot be opened.
+    """
     from planner.simulation.simulate import simulate
 
     fixed = dict(settings.replicas) if settings.law == "static" else {}
@@ -52,10 +59,10 @@ def run_policy(settings: SimulateSettings, profile: Profile, world: World, initi
         with spinner("searching the best fixed fleet in hindsight"):
             fixed = smallest_fleet(world)
     policy = wiring.policy_of(settings, profile, fixed=fixed)
-    with ExitStack() as stack:
-        about = _about(settings, policy)
-        sinks = [stack.enter_context(DecisionLog(decisions, about))] if decisions is not None else []
-        progress = stack.enter_context(bar(f"{settings.law}: {world.traffic.requests:,} requests"))
+    with (
+        decisions(log, _about(settings, policy), files or Files()) as sinks,
+        bar(f"{settings.law}: {world.traffic.requests:,} requests") as progress,
+    ):
         return simulate(world, settings.law, wiring.planner_of(policy), fixed or initial, sinks, progress)
 
 

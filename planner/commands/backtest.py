@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import config
-from planner.answers import told
+from planner.answers import Files, reader
 from planner.commands._options import given, settings_options
 from planner.config.backtest import BacktestSettings
 from planner.config.settings import SimulateSettings
@@ -47,7 +46,6 @@ def command(configuration: str | None, **options: Any) -> None:
     start, end = period(settings, time.time())
     asked = simulated(settings, keep_initial="initial" in overrides)
 
-    from rich.console import Group
     from rich.text import Text
 
     from planner import wiring
@@ -58,16 +56,21 @@ def command(configuration: str | None, **options: Any) -> None:
     profile = wiring.profile_of(asked)
     policy = wiring.policy_of(asked, profile)
     demand = _demand(settings, start, end)
-    run = _run(asked, profile, demand, settings.outputs.decisions)
+    files = Files()
+    run = _run(asked, profile, demand, settings.outputs.decisions, files)
     summary = figures.summarise(run)
     recorded = recorded_of(demand.past, {pool.name: pool.gpus for pool in policy.pools}, policy.sla)
     notes = (*gap_notes(demand.past), *summary.notes)
     answer = _answer(demand, recorded, run, summary, notes)
-    console = told(answer, settings.outputs.json_file)
     secret = {"prometheus": {"query", "username"}}  # who we are to Prometheus stays out of the page
     said = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=secret)
-    shown = Group(_table(demand, recorded, run, summary), *(Text(f"note: {note}", style="dim") for note in notes))
-    write.show(shown, console, write.drawn(run, summary, settings.outputs, said))
+    console = reader(settings.outputs.json_file)
+    console.print(_table(demand, recorded, run, summary))
+    for note in notes:
+        console.print(Text(f"note: {note}", style="dim"))
+    files.json(answer, settings.outputs.json_file)
+    write.drawn(run, summary, settings.outputs, said, files)
+    write.finish(files, console)
     refuse_below(settings.min_attainment, summary)
 
 
@@ -77,19 +80,30 @@ def period(settings: BacktestSettings, now: float) -> tuple[float, float]:
     Raises:
         ConfigError: a moment cannot be read, or the period is empty.
     """
-    from planner.replay.moments import moment, shown
+    from planner.replay.moments import shown
 
-    try:
-        end = now if settings.to is None else min(now, moment(settings.to))
-        start = end - settings.last_s if settings.last_s is not None else moment(settings.from_ or "")
-    except ValueError as problem:
-        raise config.ConfigError([f"--from/--to: {problem}"]) from None
+    asked = now if settings.to is None else _moment("--to", settings.to)
+    end = min(now, asked)
+    start = end - settings.last_s if settings.last_s is not None else _moment("--from", settings.from_ or "")
+    if start >= asked:
+        raise config.ConfigError([f"--from: from ({shown(start)}) is not before to ({shown(asked)})"])
+    if start >= now:
+        raise config.ConfigError([f"--from: {shown(start)} is yet to come: a backtest is of the past"])
     step = settings.bin_s
     end = end // step * step
     start = -(-start // step) * step
     if end - start < step:
         raise config.ConfigError([f"the period from {shown(start)} to {shown(end)} holds no whole bin of {step:g} s"])
     return start, end
+
+
+def _moment(flag: str, text: str) -> float:
+    from planner.replay.moments import moment
+
+    try:
+        return moment(text)
+    except ValueError as problem:
+        raise config.ConfigError([f"{flag}: {problem}"]) from None
 
 
 def simulated(settings: BacktestSettings, keep_initial: bool) -> SimulateSettings:
@@ -122,10 +136,10 @@ def _demand(settings: BacktestSettings, start: float, end: float) -> Demand:
         server.close()
 
 
-def _run(asked: SimulateSettings, profile: Profile, demand: Demand, decisions: Path | None) -> Run:
+def _run(asked: SimulateSettings, profile: Profile, demand: Demand, log: Path | None, files: Files) -> Run:
     """One planner through all stretches; between two it remembers, as a live one would."""
     from planner import wiring
-    from planner.adapters.decision_log import DecisionLog
+    from planner.commands._decisions import decisions
     from planner.commands._progress import bar
     from planner.commands._recorded import about_again
     from planner.commands._runs import start_of
@@ -135,9 +149,7 @@ def _run(asked: SimulateSettings, profile: Profile, demand: Demand, decisions: P
     policy = wiring.policy_of(asked, profile)
     planner = wiring.planner_of(policy)
     runs: list[Run] = []
-    with ExitStack() as stack:
-        about = about_again(policy, asked, "the past in Prometheus")
-        sinks = [stack.enter_context(DecisionLog(decisions, about))] if decisions is not None else []
+    with decisions(log, about_again(policy, asked, "the past in Prometheus"), files) as sinks:
         for i, stretch in enumerate(demand.past.stretches):
             world = wiring.world_of(asked, profile, demand.traffic(stretch, asked.seed))
             fleet = dict(policy.fixed) or (

@@ -68,7 +68,6 @@ def series_of(source: str, bin_s: float) -> list[float | None]:
 def _write(series: str, bin_s: float, scores: dict[str, list[Score]], target: Path | None) -> None:
     base = {score.steps: score.wape for score in scores.get("constant", [])}
     rows = [_row(score, base) for found in scores.values() for score in found]
-    console = told({"schema": SCHEMA, "series": series, "bin_seconds": bin_s, "rows": rows}, target)
     from rich.table import Table
 
     table = Table(title=f"{series}, steps of {bin_s:g} s")
@@ -78,7 +77,8 @@ def _write(series: str, bin_s: float, scores: dict[str, list[Score]], target: Pa
         cells = (row["wape"], row["relative_to_constant"], row["coverage"], row["pinball"])
         shown = ["–" if cell is None else f"{cell:.3f}" for cell in cells]
         table.add_row(row["predictor"], str(row["steps"]), *shown, f"{row['origins']:,}")
-    console.print(table)
+    with told({"schema": SCHEMA, "series": series, "bin_seconds": bin_s, "rows": rows}, target) as console:
+        console.print(table)
 
 
 def _row(score: Score, base: dict[int, float]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def command(configuration: str | None, strict: bool, target: Path | None, **opti
     findings, signals = looked_at(settings, time.time())
     bad = [one for one in findings if one.severity == "problem"]
     doubtful = [one for one in findings if one.severity == "warning"]
-    console = told(_answer(findings, signals, len(bad), len(doubtful)), target)
-    _show(console, findings, len(bad), len(doubtful))
+    with told(_answer(findings, signals, len(bad), len(doubtful)), target) as console:
+        _show(console, findings, len(bad), len(doubtful))
     if bad or (strict and doubtful):
         raise SystemExit(1)
 

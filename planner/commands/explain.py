@@ -44,10 +44,12 @@ def command(log: Path, when: str | None, line: int | None, changes: bool, target
         raise click.UsageError("--at, --step and --changes contradict each other: give one of them")
     recorded = recording.load(log)
     if changes:
-        _show_changes(told(_changes(recorded), target), recorded)
+        with told(_changes(recorded), target) as console:
+            _show_changes(console, recorded)
     else:
         found = _explained(recorded, when, line)
-        _show(told(found.to_json(), target), found)
+        with told(found.to_json(), target) as console:
+            _show(console, found)
 
 
 def _explained(recorded: Recording, when: str | None, line: int | None) -> Explanation:
@@ -55,7 +57,10 @@ def _explained(recorded: Recording, when: str | None, line: int | None) -> Expla
     from planner.replay.moments import moment
 
     if when is not None:
-        index = recorded.at(moment(when, recorded.start))
+        try:
+            index = recorded.at(moment(when, recorded.start))
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), param_hint="--at") from None
     else:
         index = last_change(recorded) if line is None else recorded.number(line)
     with bar("deciding again, up to that step") as progress:
@@ -139,4 +144,4 @@ def _show_changes(console: Console, recorded: Recording) -> None:
 def _span(recorded: Recording) -> str:
     from planner.replay.moments import offset, shown
 
-    return f"{offset(recorded.end - recorded.start)} from {shown(recorded.start)}"
+    return f"{offset(recorded.seconds)} from {shown(recorded.start)}"

@@ -45,7 +45,8 @@ def command(minutes: float, disaggregated: bool, offline: bool, router: str, see
 
     trial = fidelity.trial("disaggregated" if disaggregated else "aggregated", minutes, seed, router, fixed=offline)
     found = _compared(trial, offline, prometheus_binary)
-    told(found.to_json(), json_file).print(_table(found))
+    with told(found.to_json(), json_file) as console:
+        console.print(_table(found))
     if found.worst() > AGREED:
         click.echo(f"a figure differs by {found.worst():.1%}, more than {AGREED:.0%}", err=True)
         raise SystemExit(1)

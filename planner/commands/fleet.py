@@ -37,7 +37,8 @@ def command(configuration: str, **options: Any) -> None:
 
     from planner.simulation.report import fleet
 
-    told(fleet.content(rows), settings.outputs.json_file).print(fleet.table(rows))
+    with told(fleet.content(rows), settings.outputs.json_file) as console:
+        console.print(fleet.table(rows))
 
 
 def compared(settings: FleetSettings, folder: Path) -> list[Shares]:

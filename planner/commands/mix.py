@@ -48,7 +48,8 @@ def command(configuration: str, waiting: float, kv_usage: float, **options: Any)
 
     from planner.simulation.report import mix
 
-    told(mix.content(rows), settings.outputs.json_file).print(mix.table(rows))
+    with told(mix.content(rows), settings.outputs.json_file) as console:
+        console.print(mix.table(rows))
 
 
 def compared(settings: SimulateSettings, knobs: Mapping[str, float]) -> list[Priced]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.answers import told
+from planner.answers import Files, reader
 from planner.commands._options import given, settings_options
 from planner.commands._progress import bar
 from planner.config.settings import ControlSettings
@@ -56,15 +56,18 @@ def command(log: Path, other: Path | None, diff: bool, exact: bool, decisions: P
     with bar(f"{log.name}: {len(recorded.steps):,} steps") as progress:
         steps = list(redecided(policy, recorded.steps, progress))
     found = difference(steps, {pool.name: pool.gpus for pool in policy.pools})
-    if decisions is not None:
-        with DecisionLog(
-            decisions, about_again(policy, settings, f"{about.name if about else log.name}, replayed")
-        ) as new:
-            for one in steps:
-                new.record(one.step.seen, one.decision, one.step.error)
     notes = (SEEN, *recorded.notes, *_unknown(recorded))
-    console = told(_answer(log, recorded, policy, found, notes, diff), target)
+    console, files = reader(target), Files()
     _show(console, recorded, policy, found, notes, diff)
+    files.json(_answer(log, recorded, policy, found, notes, diff), target)
+    if decisions is not None:
+        again = about_again(policy, settings, f"{about.name if about else log.name}, replayed")
+        with files.to("--decisions", decisions):
+            for first, after in recorded.stretches():
+                with DecisionLog(decisions, again, append=first > 0) as new:
+                    for one in steps[first:after]:
+                        new.record(one.step.seen, one.decision, one.step.error)
+    files.complain()
     if exact and not found.identical:
         raise SystemExit(1)
 
@@ -79,12 +82,17 @@ def _unknown(recorded: Recording) -> list[str]:
             "neither is in the log, so its first decisions may come out otherwise"
         )
     again = [first for first in recorded.abouts if first]
-    if again:
-        lines = ", ".join(str(first + 1) for first in again)
-        said.append(f"the planner was started anew at step {lines}: the replay goes on with what it knew before")
+    if on := [first for first in again if first not in recorded.set_back]:
+        said.append(f"the planner was started anew at step {_steps(on)}: the replay goes on with what it knew before")
+    if recorded.set_back:
+        said.append(f"the replay begins at step {_steps(recorded.set_back)} anew, with nothing learnt")
     if own is not None and any(recorded.abouts[first].settings != own.settings for first in again):
         said.append("the configuration was another one after that: the replay keeps the first")
     return said
+
+
+def _steps(indices: Sequence[int]) -> str:
+    return ", ".join(str(index + 1) for index in indices)
 
 
 def _answer(log: Path, recorded: Recording, policy: Policy, found: Difference, notes: Sequence[str],

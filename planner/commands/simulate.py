@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from planner import config
+from planner.answers import Files
 from planner.commands._options import given, settings_options
 from planner.commands._runs import built, refuse_below, run_policy, start_of
 from planner.config import SimulateSettings
@@ -26,12 +27,14 @@ def command(configuration: str | None, **options: Any) -> None:
     outputs = settings.outputs
     profile, world = built(settings)
     initial = start_of(settings, world)
-    run = run_policy(settings, profile, world, initial, outputs.decisions)
+    files = Files()
+    run = run_policy(settings, profile, world, initial, outputs.decisions, files)
 
     from planner.simulation.report import figures, write
 
     summary = figures.summarise(run)
-    write.simulation(run, summary, outputs, settings.model_dump(mode="json", by_alias=True, exclude_none=True))
+    said = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    write.simulation(run, summary, outputs, said, files)
     if not summary.feasible:
         raise SystemExit(1)
     refuse_below(settings.min_attainment, summary)

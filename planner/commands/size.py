@@ -17,14 +17,15 @@ from planner.core.policy import Policy, Pool, Promise, Sla, What
 from planner.core.profiles import Profile
 from planner.core.sizing import slo
 from planner.core.sizing.model import PoolModel
-from planner.core.types import Expected, Role
+from planner.core.types import Expected, Reason
 
 SCHEMA = "sla-planner/size.v1"
 
 
 @click.command("size")
 @click.argument("configuration", required=False, metavar="[CONFIG.yaml]")
-@settings_options(SizeSettings)
+@settings_options(SizeSettings, without=("--cost", "--interval"))
+@click.option("--interval", metavar="DURATION", help="For scripts that give one: no law's answer depends on it.")
 def command(configuration: str | None, **options: Any) -> None:
     """How many workers for this load and this promise?
 
@@ -34,7 +35,8 @@ def command(configuration: str | None, **options: Any) -> None:
     file = config.find(configuration) if configuration else None
     settings = config.load(SizeSettings, file, given(SizeSettings, options))
     answer = sized(settings, wiring.profile_of(settings))
-    _show(answer, told(answer, settings.outputs.json_file))
+    with told(answer, settings.outputs.json_file) as console:
+        _show(answer, console)
     raise SystemExit(0 if answer["feasible"] else 1)
 
 
@@ -56,7 +58,10 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
 
     fleet, adjustments = constrain(policy, wanted, [], worth)
     expected = slo.expect(pools, parts, load, fleet)
-    reasons = [*problems, *(f"{a.pool}: {a.reason.value} {a.before} → {a.after}" for a in adjustments)]
+    endless = _endless(settings, wanted)
+    problems += endless.values()
+    moved = [a for a in adjustments if a.reason is not Reason.MAX_REPLICAS or a.pool not in endless]
+    reasons = [*problems, *(f"{a.pool}: {a.reason.value} {a.before} → {a.after}" for a in moved)]
     promises = [_kept(sla, promise, own, load, fleet) for promise, own in asked.items()]
     short = [] if settings.law != "slo" else [one["promise"] for one in promises if one["kept"] is False]
     if short and not problems:
@@ -74,11 +79,24 @@ def sized(settings: SizeSettings, profile: Profile) -> dict[str, Any]:
         },
         "promises": promises,
         "reasons": reasons,
+        "notes": _notes(profile, settings.isl),
     }
 
 
 def _beyond(asked: Mapping[Promise, Mapping[str, PoolModel]]) -> list[str]:
     return [said for own in asked.values() for said in slo.unreachable(own)]
+
+
+def _endless(settings: SizeSettings, wanted: Mapping[str, int]) -> dict[str, str]:
+    """A sentence for every pool that would have to be larger than anything is sized, and has no limit of its own."""
+    beyond = [name for name, n in wanted.items() if n >= slo.MOST and name not in settings.max_replicas]
+    return {name: f"{name}: sizing ends at {slo.MOST:,} replicas, and this load asks for more" for name in beyond}
+
+
+def _notes(profile: Profile, isl: float) -> list[str]:
+    lengths, longest = wiring.around(isl), profile.prefill.isl_range[1]
+    share = sum(share for tokens, share in zip(lengths.values, lengths.shares, strict=True) if tokens > longest)
+    return list(wiring.extrapolated(profile, share))
 
 
 def _kept(sla: Sla, promise: Promise, parts: Mapping[str, PoolModel], load: Load,
@@ -103,10 +121,7 @@ def _short(sla: Sla, expected: Expected, short: Sequence[str]) -> str:
 def _classic(settings: SizeSettings, profile: Profile, pools: tuple[Pool, ...]) -> dict[str, int]:
     from planner.core.sizing import classic
 
-    roles = {pool.role: pool for pool in pools}
-    if set(roles) != {Role.PREFILL, Role.DECODE}:
-        raise ValueError("the classic law sizes a prefill and a decode pool; use --law slo for --mode aggregated")
-    prefill, decode = roles[Role.PREFILL], roles[Role.DECODE]
+    prefill, decode = classic.pair(pools)
     interval = settings.decision_interval_s
     found = classic.size(
         profile,
@@ -141,6 +156,8 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     )
     for reason in answer["reasons"]:
         console.print(f"! {reason}", style="yellow")
+    for note in answer["notes"]:
+        console.print(f"note: {note}", style="dim")
     if not answer["feasible"]:
         console.print("The promise cannot be kept as asked.", style="bold red")
 

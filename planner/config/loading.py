@@ -169,6 +169,8 @@ def _read(file: Path) -> dict[str, Any]:
         data = yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise ConfigError([f"{file}: not YAML: {problem}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{file}: nested too deeply for a configuration"]) from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError([f"{file}: expected keys and values, got {data!r}"])
     return _located(data or {}, file.parent)
@@ -192,6 +194,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[object] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
             seen.add(key.value)

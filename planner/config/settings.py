@@ -17,6 +17,7 @@ from planner.config.values import (
     Number,
     Rate,
     Replicas,
+    Slowness,
     Stretches,
     Text,
     Whole,
@@ -31,6 +32,8 @@ POOLS: dict[str, dict[str, Role]] = {
 """Pools of every mode, and what their workers do."""
 INTERVALS_S = {"slo": 60.0, "classic": 180.0, "static": 60.0}
 """Seconds between full decisions, as the authors of each law ship it."""
+LONGEST_TOKENS = 131_072
+"""Longest mean length to size for: that of the simulated traffic, far beyond what was measured."""
 
 
 def setting(description: str, default: Any = ..., *, flag: str | None = None, **limits: Any) -> Any:
@@ -226,10 +229,10 @@ class ControlSettings(DeploymentSettings):
 class SizeSettings(DeploymentSettings):
     """One load, one promise: how many workers?"""
 
-    rate: Rate = setting("Requests that arrive per unit of time.", flag="--rate", gt=0)
-    isl: Number = setting("Mean prompt length in tokens.", flag="--isl", ge=1)
-    osl: Number = setting("Mean answer length in tokens.", flag="--osl", ge=1)
-    correction: Factors = setting(
+    rate: Rate = setting("Requests that arrive per unit of time.", flag="--rate", gt=0, le=1e9)
+    isl: Number = setting("Mean prompt length in tokens.", flag="--isl", ge=1, le=LONGEST_TOKENS)
+    osl: Number = setting("Mean answer length in tokens.", flag="--osl", ge=1, le=LONGEST_TOKENS)
+    correction: Slowness = setting(
         "Observed over profiled latency, by pool: 1.5 means half as slow again as the profile says.", {},
         flag="--correction")  # fmt: skip
     outputs: JsonSettings = setting("Where results go.", JsonSettings())

@@ -170,3 +170,9 @@ Factors = Annotated[
     Mapping[str, Annotated[Number, Field(gt=0)]], BeforeValidator(by_pool), Form("POOL=X,...", "numbers by pool")
 ]
 """Positive factors by pool."""
+Slowness = Annotated[
+    Mapping[str, Annotated[Number, Field(ge=0.01, le=100)]],
+    BeforeValidator(by_pool),
+    Form("POOL=X,...", "numbers by pool"),
+]
+"""Multiples of the profile's latency by pool, as far as a plant may be off it."""

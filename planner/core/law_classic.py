@@ -34,7 +34,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     requests, isl, osl = (ahead.get(name) for name in ("requests", "isl", "osl"))
     if requests is None or isl is None or osl is None:
         return None, state
-    prefill, decode = _pair(policy)
+    prefill, decode = classic.pair(policy.pools)
     fleet = classic.size(
         prefill.profile,
         requests=requests.mean,
@@ -52,13 +52,6 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     rate = requests.mean / policy.interval_s
     forecast = DemandForecast(policy.interval_s, rate, rate, rate, isl.mean, osl.mean)
     return Proposal({prefill.name: fleet[0], decode.name: fleet[1]}, Reason.SIZED, forecast), state
-
-
-def _pair(policy: Policy) -> tuple[Pool, Pool]:
-    roles = {pool.role: pool for pool in policy.pools}
-    if Role.PREFILL not in roles or Role.DECODE not in roles:
-        raise ValueError("the classic law sizes one prefill and one decode pool; use --law slo for aggregated pools")
-    return roles[Role.PREFILL], roles[Role.DECODE]
 
 
 def _taught(policy: Policy, state: PlannerState, at: float, window: Window) -> PlannerState:
@@ -79,7 +72,7 @@ def _taught(policy: Policy, state: PlannerState, at: float, window: Window) -> P
 def _corrections(policy: Policy, state: PlannerState, seen: Observation, window: Window) -> dict[str, float]:
     from planner.core.sizing import classic
 
-    prefill, decode = _pair(policy)
+    prefill, decode = classic.pair(policy.pools)
     ttft = mean_of(window.ttft)
     itl = mean_of(window.itl)
     duration = mean_of(window.duration)

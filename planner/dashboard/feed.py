@@ -65,7 +65,10 @@ class RecentFeed:
 
 
 class LogFeed:
-    """A decision log, read as it grows. A file that was replaced or cut is read anew; ``.gz`` is read once."""
+    """A decision log, read as it grows. A file that was replaced or cut is read anew; ``.gz`` is read once.
+
+    A planner that was started with the clock set back begins anew too: its times would lie on top of others.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
@@ -131,16 +134,19 @@ class LogFeed:
     def _take(self, line: bytes) -> None:
         self._lines += 1
         try:
-            about, step = parse(line.decode("utf-8", "replace"), self._lines, self._path)
+            entry = parse(line.decode("utf-8", "replace"), self._lines, self._path)
         except DecisionLogError as problem:
             if self._lines == 1:
                 self._lines = 0
                 raise
             self._series.unreadable(str(problem))
             return
-        if about is not None:
-            self._series.tell(about)
-        self._series.take(step)
+        if self._series.at is not None and entry.begins and entry.step.seen.at < self._series.at:
+            self._name, self._series = secrets.token_hex(4), Series(self._series.about)
+            self._series.unreadable(f"{self._path}:{self._lines}: the clock had been set back: the page begins here")
+        if entry.about is not None:
+            self._series.tell(entry.about)
+        self._series.take(entry.step)
 
     def _replaced(self) -> bool:
         if self._path.suffix == ".gz":

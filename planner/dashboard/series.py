@@ -108,8 +108,13 @@ class Series:
         self._last = step
         self._bound()
 
+    @property
+    def at(self) -> float | None:
+        """When the newest step was made; ``None`` before the first."""
+        return None if self._last is None else self._last.seen.at
+
     def unreadable(self, text: str) -> None:
-        """Note a line of the log that makes no sense."""
+        """Note something wrong with the log itself."""
         self.version += 1
         self._faults.note(text)
 
@@ -124,7 +129,7 @@ class Series:
             "about": None if self.about is None else _about(self.about),
             "bin_s": self.width_s,
             "start": self.start,
-            "at": None if last is None else last.seen.at,
+            "at": self.at,
             "measured": _measured(self._measured.changed(known)),
             "forecast": _spoken(self._spoken.changed(known)),
             "pools": {name: _fleet(grid.changed(known)) for name, grid in self._pools.items()},

@@ -115,8 +115,11 @@ def _side(steps: Sequence[Redecided], lengths: Sequence[float], gpus: Mapping[st
 
 
 def _lengths(times: Sequence[float]) -> list[float]:
-    """How long each step's number stood: until the next step, and the last one as long as the one before."""
-    gaps = [b - a for a, b in itertools.pairwise(times)]
+    """How long each step's number stood: until the next step, and the last one as long as the one before.
+
+    Nobody knows how long, where the clock was set back before the next.
+    """
+    gaps = [max(0.0, b - a) for a, b in itertools.pairwise(times)]
     return [*gaps, gaps[-1]] if gaps else [0.0]
 
 

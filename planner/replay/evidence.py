@@ -82,6 +82,8 @@ def _first(recording: Recording, index: int) -> int:
     reason = steps[index].decision.reason
     brief = reason in HELD or reason is Reason.FAST_PATH
     for i in range(index - 1, -1, -1):
+        if i + 1 in recording.set_back:
+            return i + 1
         if steps[i].seen.at <= at - SHORT_TERM_S if brief else is_full(steps[i].decision):
             return i + 1
     return 0

@@ -11,6 +11,7 @@ _OFFSET = re.compile(r"\s*\+?((?:\d+(?:\.\d+)?|\.\d+)\s*(?:us|ms|s|min|m|h|d)\s*
 _PART = re.compile(r"(?:\d+(?:\.\d+)?|\.\d+)\s*(?:us|ms|s|min|m|h|d)")
 RECENT = 1e9
 """Clocks below this (September 2001) are a simulation's: a date would say nothing."""
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def moment(text: str, start: float | None = None) -> float:
@@ -18,8 +19,19 @@ def moment(text: str, start: float | None = None) -> float:
     ``1h30m`` after ``start``.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or no date can be written of it.
     """
+    found = _read(text, start)
+    if found is None or not abs(found) <= LATEST:  # NaN too
+        also = "" if start is None else ", or an offset from the start like 1h30m"
+        raise ValueError(
+            f"{text!r} is no moment: write a date like 2026-11-24T17:05:00Z, seconds since the epoch{also}"
+        )
+    return found
+
+
+def _read(text: str, start: float | None) -> float | None:
+    """The number, the offset or the date in ``text``; ``None`` when it is none of them."""
     try:
         return float(text)
     except ValueError:
@@ -29,9 +41,7 @@ def moment(text: str, start: float | None = None) -> float:
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
-        also = "" if start is None else ", or an offset from the start like 1h30m"
-        known = "write a date like 2026-11-24T17:05:00Z, seconds since the epoch"
-        raise ValueError(f"{text!r} is no moment: {known}{also}") from None
+        return None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 

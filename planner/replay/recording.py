@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from planner.adapters.decision_log import About, DecisionLogError, parse
+from planner.adapters.decision_log import About, DecisionLogError, entries
 from planner.core.types import Reason
 from planner.ports import Step
 from planner.replay.moments import offset, shown
@@ -20,12 +22,16 @@ HELD = frozenset({Reason.HELD_BLIND, Reason.HELD_BETWEEN, Reason.HELD_STARTING})
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The steps of one log; a log that was gone on with after a restart says anew what it is of."""
+    """The steps of one log; a log that was gone on with after a restart says anew what it is of.
+
+    Times go on from step to step, but where a restarted planner found the clock set back.
+    """
 
     path: Path
     steps: Sequence[Step]
     abouts: Mapping[int, About]  # by the index of the first step that it is of
     notes: tuple[str, ...] = ()
+    set_back: tuple[int, ...] = ()  # indices of the steps at which the clock had been set back
 
     @property
     def start(self) -> float:
@@ -43,16 +49,21 @@ class Recording:
         return self.abouts[max(found)] if found else None
 
     def at(self, moment: float) -> int:
-        """Index of the last step at or before ``moment``.
+        """Index of the last step at or before ``moment``; a moment that came twice is the later one.
 
         Raises:
             ValueError: the log does not reach so far.
         """
-        last = self.end + self.spacing_s
-        if not self.start <= moment <= last:
-            reach = f"from {shown(self.start)} to {shown(self.end)} ({offset(self.end - self.start)} later)"
-            raise ValueError(f"{self.path}: nothing was decided at {shown(moment)}: the log reaches {reach}")
-        return bisect_right(self.steps, moment, key=lambda step: step.seen.at) - 1
+        reaches: list[str] = []
+        for first, after in reversed(self.stretches()):
+            own = self.steps[first:after]
+            start, end = own[0].seen.at, own[-1].seen.at
+            stands = end - own[-2].seen.at if len(own) > 1 else 0.0  # as long as the step before it
+            if start <= moment <= end + stands:
+                return first + bisect_right(own, moment, key=lambda step: step.seen.at) - 1
+            reaches.insert(0, f"from {shown(start)} to {shown(end)} ({offset(end - start)} later)")
+        reach = " and ".join(reaches)
+        raise ValueError(f"{self.path}: nothing was decided at {shown(moment)}: the log reaches {reach}")
 
     def number(self, line: int) -> int:
         """Index of the step on ``line`` of the file, from 1; negative lines count from the end.
@@ -65,10 +76,14 @@ class Recording:
             raise ValueError(f"{self.path}: there is no step {line}: the log has {count:,}, from 1 (or -1, the last)")
         return line - 1 if line > 0 else count + line
 
+    def stretches(self) -> list[tuple[int, int]]:
+        """First step, and the one after the last, of each stretch in which the clock was not set back."""
+        return list(pairwise((0, *self.set_back, len(self.steps))))
+
     @property
-    def spacing_s(self) -> float:
-        """Seconds between the last two steps: how long a step stands."""
-        return self.steps[-1].seen.at - self.steps[-2].seen.at if len(self.steps) > 1 else 0.0
+    def seconds(self) -> float:
+        """How much time the log covers."""
+        return sum(self.steps[after - 1].seen.at - self.steps[first].seen.at for first, after in self.stretches())
 
     def changes(self) -> Iterator[int]:
         """Indices of the steps that asked for another fleet than the step before."""
@@ -85,40 +100,38 @@ class Recording:
 
 
 def load(path: Path) -> Recording:
-    """Read a log; what is cut off at its end (a log that is being written) is left out and noted.
+    """Read a log; what was cut off when its planner ended (or is being written) is left out and noted.
 
     Raises:
-        DecisionLogError: it is no decision log, is broken inside, goes back in time, or holds nothing.
+        DecisionLogError: it is no decision log, is broken or goes back in time inside a session, or holds nothing.
     """
     steps: list[Step] = []
     abouts: dict[int, About] = {}
+    set_back: list[int] = []
     notes: list[str] = []
-    lines = _lines(path, notes)
-    for number, line in enumerate(lines, 1):
-        try:
-            about, step = parse(line, number, path)
-        except DecisionLogError:
-            if number == 1 or line.endswith("\n"):
-                raise
-            notes.append(f"{path.name} is cut off in line {number}: that step is left out")
-            break
-        if steps and step.seen.at < steps[-1].seen.at:
-            raise DecisionLogError(f"{path}:{number}: goes back in time, from {steps[-1].seen.at} to {step.seen.at}")
-        if about is not None:
-            abouts[len(steps)] = about
-        steps.append(step)
+    for number, entry in entries(_lines(path, notes), path, notes):
+        at, before = entry.step.seen.at, steps[-1].seen.at if steps else -math.inf
+        if at < before and not entry.begins:
+            raise DecisionLogError(f"{path}:{number}: goes back in time, from {before} to {at}")
+        if at < before:
+            set_back.append(len(steps))
+            notes.append(f"the clock had been set back when the planner was started at step {len(steps) + 1}, from "
+                         f"{shown(before)} to {shown(at)}: a moment that came twice is the later one")  # fmt: skip
+        if entry.about is not None:
+            abouts[len(steps)] = entry.about
+        steps.append(entry.step)
     if not steps:
         raise DecisionLogError(f"{path} holds no decisions")
-    return Recording(path, tuple(steps), abouts, tuple(notes))
+    return Recording(path, tuple(steps), abouts, tuple(notes), tuple(set_back))
 
 
 def _lines(path: Path, notes: list[str]) -> Iterator[str]:
     """Lines of a file; a compressed one that ends too early ends there."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8", errors="replace") as file:  # a cut goes through letters too
             yield from file
     except EOFError:
         notes.append(f"{path.name} is cut off: what could be unpacked was read")
-    except (gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as problem:
+    except (gzip.BadGzipFile, zlib.error) as problem:
         raise DecisionLogError(f"{path}: cannot be read: {problem}") from None

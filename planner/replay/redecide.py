@@ -6,6 +6,7 @@ been met. What a different fleet would have lived through is a question for a si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,9 @@ class Redecided:
 class _Watched(Planner):
     """A planner that keeps what it knew before its last step."""
 
-    before: PlannerState
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.before: PlannerState = self.state
 
     def step(self, seen: Observation) -> Decision:
         self.before = self.state
@@ -43,14 +46,18 @@ class _Watched(Planner):
 def redecided(policy: Policy, steps: Sequence[Step], progress: Progress | None = None) -> Iterator[Redecided]:
     """Decide every step again, from a planner that knows nothing; slow fits are adopted an interval later.
 
+    Where the clock had been set back before a restart, a planner begins anew: what was learnt is of times to come.
+
     Raises:
         ValueError: the log has other pools than the policy.
     """
     check_pools(policy, steps)
-    planner = _Watched(policy)
-    planner.before = planner.state
-    fitting = PlannerWithFits(planner, policy.interval_s)
+    at = math.inf
     for i, step in enumerate(steps, 1):
+        if step.seen.at < at:
+            planner = _Watched(policy)
+            fitting = PlannerWithFits(planner, policy.interval_s)
+        at = step.seen.at
         decision = decided(fitting, step.seen)
         yield Redecided(step, decision, planner.before)
         if progress is not None and i % 50 == 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,76 @@ def test_a_restarted_planner_goes_on_with_its_log(tmp_path: Path) -> None:
             log.record(SEEN, DECISION)
 
     assert list(read(path)) == [Step(SEEN, DECISION)] * 2
+
+
+@pytest.mark.parametrize("left", [40, 1, 700])
+def test_a_log_is_gone_on_with_behind_a_line_that_was_cut_off(tmp_path: Path, left: int) -> None:
+    """A planner that was killed while it wrote, or a machine without power, must not cost the whole log."""
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, ABOUT, append=True) as log:
+        for _ in range(3):
+            log.record(SEEN, DECISION)
+    path.write_bytes(path.read_bytes()[:-left])
+    with DecisionLog(path, ABOUT, append=True) as log:
+        log.record(SEEN, DECISION)
+        log.record(SEEN, DECISION)
+    whole = {40: 4, 1: 5, 700: 3}[left]  # what was written whole before, and two; all of it, when only its end is lost
+
+    assert list(read(path)) == [Step(SEEN, DECISION)] * whole
+
+
+def test_a_cut_goes_through_letters_too(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, append=True) as log:
+        log.record(SEEN, DECISION)
+        log.record(SEEN, DECISION)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: raw.rindex("»".encode()) + 1])
+    with DecisionLog(path, append=True) as log:
+        log.record(SEEN, DECISION)
+
+    assert list(read(path)) == [Step(SEEN, DECISION)] * 2
+
+
+def test_a_log_whose_first_line_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with DecisionLog(path, ABOUT, append=True) as log:
+        log.record(SEEN, DECISION)
+    path.write_bytes(path.read_bytes()[:100])
+    with DecisionLog(path, ABOUT, append=True) as log:
+        log.record(SEEN, DECISION)
+
+    assert list(read(path)) == [Step(SEEN, DECISION)]
+
+
+def test_a_compressed_log_is_gone_on_with_behind_its_cut(tmp_path: Path) -> None:
+    """Behind a cut nothing of a compressed file can be read: what was before is packed anew."""
+    path = tmp_path / "log.jsonl.gz"
+    with DecisionLog(path, ABOUT, append=True) as log:
+        for i in range(2000):
+            log.record(replace(SEEN, at=float(i)), DECISION)
+    path.write_bytes(path.read_bytes()[:-2000])
+    before = 0
+    with contextlib.suppress(EOFError):
+        for _ in read(path):
+            before += 1
+    with DecisionLog(path, ABOUT, append=True) as log:
+        log.record(SEEN, DECISION)
+    after = list(read(path))
+
+    assert before > 0
+    assert len(after) == before + 1
+    assert after[-1] == Step(SEEN, DECISION)
+    assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl.gz"]
+
+
+def test_a_file_that_is_not_compressed_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl.gz"
+    path.write_text("{}")
+
+    with pytest.raises(DecisionLogError, match=r"log\.jsonl\.gz: cannot be gone on with: Not a gzipped file"):
+        DecisionLog(path, append=True)
+    assert path.read_text() == "{}"
 
 
 def test_a_promise_that_makes_no_sense_is_named(tmp_path: Path) -> None:

@@ -218,6 +218,18 @@ def test_a_worker_that_is_killed_is_replaced(rig: Rig) -> None:
     fleet.apply(asked(decode=2))  # told once
 
 
+def test_a_worker_that_dies_leaves_nothing_behind(rig: Rig) -> None:
+    """Its engine would keep the GPU's memory from the replacement, once more with each."""
+    core = f"{sys.executable} -c 'import time; time.sleep(600)' & echo $! >> {rig.folder}/cores; sleep .3; exit 3"
+    fleet = rig.fleet(decode=Worker(("sh", "-c", core)))
+    fleet.start({"decode": 1})
+    until(lambda: len(rig.happened(What.DIED)) == 2, "the second death")
+    cores = [int(line) for line in (rig.folder / "cores").read_text().split()]
+
+    assert len(cores) >= 2
+    until(lambda: not any(runs(pid) for pid in cores[:2]), "the end of what they started")
+
+
 def test_a_worker_that_never_becomes_ready_is_given_up_and_started_anew(rig: Rig) -> None:
     fleet = rig.fleet(decode=rig.worker(ready_url="http://127.0.0.1:{port}/never", patience_s=0.7))
     fleet.start({"decode": 1})

@@ -186,6 +186,8 @@ def test_an_unknown_name_lists_what_there_is():
     [
         ("p.json", b'{"schema": \n nope}', r"p\.json:2: not JSON"),
         ("p.yaml", b"a: [1, 2", r"p\.yaml: not YAML"),
+        ("p.json", b"[" * 100_000, r"p\.json: nested too deeply"),
+        ("p.yaml", b"[" * 100_000, r"p\.yaml: nested too deeply"),
         ("p.npz", b"PK\x03\x04\xff\xfe", r"p\.npz: not a text file; of Dynamo's npz files give the directory"),
         ("p.bin", b"\xff\xfe\x00", r"p\.bin: not a text file$"),
         ("m.yaml", b"kind: ConfigMap\ndata: {other: x}", r"has no prefill_raw_data\.json in its data; it has other"),

@@ -89,6 +89,8 @@ def test_json_goes_to_a_file_beside_the_words(log: Path, tmp_path: Path) -> None
         (("--at", "3h"), "nothing was decided at 91,800 s on the log's clock: the log reaches from 81,000 s"),
         (("--at", "2026-11-24T17:00Z"), "nothing was decided at 2026-11-24 17:00:00 UTC"),
         (("--at", "soon"), "'soon' is no moment"),
+        (("--at", "nan"), "Invalid value for --at: 'nan' is no moment"),
+        (("--at", "inf"), "Invalid value for --at: 'inf' is no moment"),
         (("--step", "242"), "there is no step 242: the log has 241"),
         (("--step", "3", "--changes"), "contradict each other"),
     ],

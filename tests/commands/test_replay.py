@@ -114,6 +114,19 @@ def test_what_is_decided_now_can_be_kept_as_a_log(log: Path, tmp_path: Path) -> 
     assert answer(new)["recorded"] == found["replayed"]
 
 
+def test_a_log_that_was_gone_on_with_after_the_clock_was_set_back_is_replayed(log: Path, tmp_path: Path) -> None:
+    """Here the same minutes once more; what is learnt in the first ones is no past of the second."""
+    twice, new = tmp_path / "twice.jsonl", tmp_path / "new.jsonl"
+    twice.write_text(log.read_text() * 2)
+    once, found = answer(log), answer(twice, "--decisions", new)
+
+    assert found["identical"]
+    assert found["steps"] == 2 * once["steps"]
+    assert found["recorded"]["gpu_hours"] == pytest.approx(2 * once["recorded"]["gpu_hours"], rel=0.01)
+    assert [said for said in found["notes"] if "anew, with nothing learnt" in said]
+    assert answer(new)["identical"]
+
+
 def test_a_log_of_a_live_planner_says_how_to_decide_it(log: Path, tmp_path: Path) -> None:
     """Commands of workers and where metrics are read are part of its settings, and of no matter to a replay."""
     file = tmp_path / "live.yaml"

@@ -75,6 +75,35 @@ def test_a_promise_out_of_reach_is_an_answer() -> None:
     assert "best reachable" in answer["notes"][-1]
 
 
+@pytest.mark.parametrize("option", ["--report", "--decisions", "--json"])
+def test_a_full_disk_costs_neither_the_table_nor_the_other_files(option: str, tmp_path: Path) -> None:
+    """A run of minutes whose last step fails must have been worth it."""
+    files = {"--json": "a.json", "--report": "a.html", "--decisions": "a.jsonl"} | {option: "/dev/full"}
+    where = [text for name, file in files.items() for text in (name, str(tmp_path / file))]
+    found = CliRunner().invoke(main, ["simulate", *SHORT, *where])
+
+    assert found.exit_code == 3
+    assert "kept both" in found.output
+    assert found.stderr == f"Error: {option}: /dev/full cannot be written: No space left on device\n"
+    assert all((tmp_path / file).stat().st_size > 0 for file in files.values() if file != "/dev/full")
+
+
+def test_compare_shows_its_table_before_a_file_fails(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["compare", *SHORT, "--policies", "slo", "--jobs", "1", "--report", "/dev/full"])
+
+    assert found.exit_code == 3
+    assert "clairvoyant" in found.output
+    assert "Error: --report: /dev/full cannot be written: No space left on device" in found.stderr
+
+
+def test_a_decision_log_that_may_not_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").symlink_to(tmp_path / "nowhere" / "d.jsonl")
+    found = CliRunner().invoke(main, ["simulate", *SHORT, "--decisions", str(tmp_path / "d.jsonl")])
+
+    assert found.exit_code == 2
+    assert f"--decisions: {tmp_path / 'd.jsonl'} cannot be written: No such file" in found.stderr
+
+
 @pytest.mark.parametrize("law", ["slo", "classic"])
 def test_size_answers_both_laws(law: str) -> None:
     found = invoke(
@@ -108,6 +137,42 @@ def test_size_within_a_budget_that_does_not_reach() -> None:
     assert answer["gpus"] <= 10
     assert all(n >= 1 for n in answer["pools"].values())
     assert any("gpu-budget" in reason for reason in answer["reasons"])
+
+
+def test_size_says_that_prompts_are_longer_than_was_measured() -> None:
+    """As simulate does. Of log-normal lengths around 14,000 the longest fifth is beyond 16,372 tokens."""
+    found = invoke(*SIZE, "--rate", "12/s", "--isl", "14000", "--json", "-")
+    (note,) = json.loads(found.stdout)["notes"]
+
+    assert note.startswith("20.0% of prompts are longer than the profile's range (16,372 tokens)")
+    assert "note: 20.0% of prompts" in found.stderr
+    assert json.loads(invoke(*SIZE, "--rate", "12/s", "--json", "-").stdout)["notes"] == []
+
+
+@pytest.mark.parametrize("law", ["slo", "classic"])
+def test_size_says_where_sizing_ends(law: str) -> None:
+    """A million replicas are the end of the arithmetic, not an answer."""
+    found = invoke(*SIZE, "--rate", "1e9/s", "--law", law, "--max-replicas", "decode=7", "--json", "-")
+    answer = json.loads(found.stdout)
+
+    assert found.exit_code == 1
+    assert answer["reasons"][0] == "prefill: sizing ends at 1,000,000 replicas, and this load asks for more"
+    assert answer["reasons"][1].startswith("decode: max-replicas ")
+
+
+def test_size_takes_no_option_that_changes_nothing() -> None:
+    """The cost of a GPU moves no answer about one kind of GPU."""
+    found = invoke(*SIZE, "--rate", "12/s", "--cost", "decode=5")
+
+    assert found.exit_code == 2
+    assert "No such option '--cost'" in found.stderr
+
+
+def test_classic_sizes_no_aggregated_pool() -> None:
+    found = CliRunner().invoke(main, [*SIZE, "--rate", "12/s", "--law", "classic", "--mode", "aggregated"])
+
+    assert found.exit_code == 2
+    assert "the classic law sizes one prefill and one decode pool" in found.stderr
 
 
 def test_compare_has_a_row_a_policy_and_a_ratio_a_row(tmp_path: Path) -> None:

@@ -88,6 +88,22 @@ def test_a_broken_line_is_a_fault_and_the_rest_is_read(tmp_path: Path) -> None:
     feed.close()
 
 
+def test_a_restart_with_the_clock_set_back_begins_the_page_anew(tmp_path: Path) -> None:
+    """Its times would lie on top of those before."""
+    path = write(tmp_path / "log.jsonl", steps(20, start=1000.0))
+    feed = LogFeed(path)
+    read(feed)
+    name = feed.name
+    path.write_bytes(path.read_bytes() + write(tmp_path / "later.jsonl", steps(5, start=500.0)).read_bytes())
+    read(feed)
+    answer, _ = feed.look(lambda series: series.since(0))
+
+    assert feed.name != name
+    assert (answer["start"], answer["at"]) == (500.0, 525.0)
+    assert ["the clock had been set back" in fault["text"] for fault in answer["faults"]] == [True]
+    feed.close()
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text('{"schema": "other.v3"}\n')

@@ -26,7 +26,9 @@ def test_moments_are_read_as_dates_seconds_or_offsets(text: str, expected: float
     assert moment(text, start=100.0) == expected
 
 
-@pytest.mark.parametrize("text", ["yesterday", "1h30", "", "h", "12:00"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "1h30", "", "h", "12:00", "inf", "nan", "1e308", "1e13", "9" * 400 + "h"]
+)
 def test_what_is_no_moment_is_told_with_what_would_be(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no moment: write a date like .*offset from the start like 1h30m"):
         moment(text, start=0.0)

@@ -9,12 +9,14 @@ import pytest
 
 from planner.adapters.decision_log import DecisionLog, DecisionLogError
 from planner.core.types import Decision, Observation, PoolReading, Reason, Window
+from planner.replay.evidence import seen_before
 from planner.replay.recording import Recording, load
 
 
-def written(path: Path, *fleets: int, start: float = 100.0, reason: Reason = Reason.SIZED) -> Path:
+def written(path: Path, *fleets: int, start: float = 100.0, reason: Reason = Reason.SIZED,
+            append: bool = False) -> Path:  # fmt: skip
     """A log of one pool, a step every 5 s."""
-    with DecisionLog(path) as log:
+    with DecisionLog(path, append=append) as log:
         for i, n in enumerate(fleets):
             at = start + 5.0 * i
             seen = Observation(at, {"decode": PoolReading(n, n)}, Window(5.0, started=10.0))
@@ -82,7 +84,7 @@ def test_a_compressed_log_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Pa
     [
         (b"", "holds no decisions"),
         (b'{"schema": "sla-planner/simulation.v1"}\n', r"a\.jsonl:1: schema is 'sla-planner/simulation\.v1'"),
-        (b"PK\x03\x04\xff\xfe", "cannot be read"),
+        (b"PK\x03\x04\xff\xfe", r"a\.jsonl:1: not JSON"),
         (b"not json", r"a\.jsonl:1: not JSON"),
     ],
 )
@@ -111,10 +113,49 @@ def test_a_line_that_is_broken_inside_is_named(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_log_that_goes_back_in_time_is_refused(tmp_path: Path) -> None:
-    """Two logs written into one file would be replayed as nonsense."""
-    path, other = written(tmp_path / "a.jsonl", 1, 2), written(tmp_path / "b.jsonl", 1, start=50.0)
-    path.write_text(path.read_text() + other.read_text())
+def test_a_line_that_was_cut_off_before_a_restart_is_left_out_and_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", 1, 2, 3)
+    path.write_text(path.read_text()[:-40])
+    found = load(written(path, 4, 5, start=200.0, append=True))
 
-    with pytest.raises(DecisionLogError, match=r"a\.jsonl:3: goes back in time, from 105\.0 to 50\.0"):
+    assert [step.decision.replicas["decode"] for step in found.steps] == [1, 2, 4, 5]
+    assert found.notes == ("a.jsonl is cut off in line 3: that step is left out",)
+
+
+def test_a_log_that_goes_back_in_time_inside_a_session_is_refused(tmp_path: Path) -> None:
+    """Lines of two logs in one file would be replayed as nonsense."""
+    path, other = written(tmp_path / "a.jsonl", 1, 2), written(tmp_path / "b.jsonl", 1, 2, start=50.0)
+    path.write_text(path.read_text() + other.read_text().splitlines(keepends=True)[1])
+
+    with pytest.raises(DecisionLogError, match=r"a\.jsonl:3: goes back in time, from 105\.0 to 55\.0"):
         load(path)
+
+
+@pytest.fixture
+def set_back(tmp_path: Path) -> Recording:
+    """Three steps from 100 s on, and three after a restart with a clock that was set back to 95 s."""
+    return load(written(written(tmp_path / "a.jsonl", 1, 2, 3), 4, 5, 6, start=95.0, append=True))
+
+
+def test_a_restart_with_the_clock_set_back_is_told(set_back: Recording) -> None:
+    """A clock that was wrong at one start must not cost the whole log."""
+    (note,) = set_back.notes
+
+    assert len(set_back.steps) == 6
+    assert note.startswith("the clock had been set back when the planner was started at step 4, from 110 s ")
+    assert set_back.seconds == 20.0
+
+
+@pytest.mark.parametrize(("moment", "index"), [(95.0, 3), (104.0, 4), (109.9, 5), (112.0, 2)])
+def test_a_moment_that_came_twice_is_the_later_one(set_back: Recording, moment: float, index: int) -> None:
+    """The second session reaches from 95 s to 105 s, and its last step stands for 5 s."""
+    assert set_back.at(moment) == index
+
+
+def test_the_reach_of_every_session_is_told(set_back: Recording) -> None:
+    with pytest.raises(ValueError, match=r"reaches from 100 s .* to 110 s .*\(10s later\) and from 95 s .* to 105 s"):
+        set_back.at(500.0)
+
+
+def test_a_decision_goes_by_nothing_from_before_the_clock_was_set_back(set_back: Recording) -> None:
+    assert seen_before(set_back, 3, None).requests == 10.0

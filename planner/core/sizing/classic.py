@@ -11,9 +11,24 @@ exceed the GPU budget. ``tests/reference`` holds it to recorded cases.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+from planner.core.policy import Pool
 from planner.core.profiles import Profile
 from planner.core.sizing.classic_interpolation import tables
+from planner.core.types import Role
+
+
+def pair(pools: Iterable[Pool]) -> tuple[Pool, Pool]:
+    """The two pools that the law sizes, prefill and decode.
+
+    Raises:
+        ValueError: the deployment has others.
+    """
+    roles = {pool.role: pool for pool in pools}
+    if set(roles) != {Role.PREFILL, Role.DECODE}:
+        raise ValueError("the classic law sizes one prefill and one decode pool; use --law slo for aggregated pools")
+    return roles[Role.PREFILL], roles[Role.DECODE]
 
 
 def size(

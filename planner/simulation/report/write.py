@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.console import Console, RenderableType
 
-from planner.answers import told
+from planner.answers import Files, reader
 from planner.simulation.report import left_out, standings, table
 from planner.simulation.report.figures import COMPARISON, Summary
 from planner.simulation.report.left_out import LeaveOneOut
@@ -28,32 +28,43 @@ class Outputs(Protocol):
     def plots(self) -> Path | None: ...
 
 
-def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object]) -> None:
-    """One run, everywhere it was asked for."""
-    console = told(summary.to_json(), outputs.json_file)
-    show(table.simulation(summary), console, drawn(run, summary, outputs, settings))
+def simulation(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object], files: Files) -> None:
+    """One run, everywhere it was asked for.
+
+    Raises:
+        OSError: a file could not be written; everything else was.
+    """
+    console = reader(outputs.json_file)
+    console.print(table.simulation(summary))
+    files.json(summary.to_json(), outputs.json_file)
+    drawn(run, summary, outputs, settings, files)
+    finish(files, console)
 
 
-def drawn(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object]) -> list[Path]:
+def drawn(run: Run, summary: Summary, outputs: Outputs, settings: Mapping[str, object], files: Files) -> None:
     """Pictures and page of one run, where they were asked for; ``settings`` are written into the page."""
-    written = []
     if outputs.plots is not None:
         from planner.simulation.report.plots import plot_run
 
-        written += plot_run(run, outputs.plots)
+        with files.to("--plots", outputs.plots):
+            files.written += plot_run(run, outputs.plots)
     if outputs.report is not None:
         from planner.simulation.report.html import write_report
 
-        write_report(outputs.report, run, summary, settings)
-        written.append(outputs.report)
-    return written
+        with files.to("--report", outputs.report):
+            write_report(outputs.report, run, summary, settings)
+            files.written.append(outputs.report)
 
 
-def show(shown: RenderableType, console: Console, written: Sequence[Path]) -> None:
-    """What people read, and which files were written for them."""
-    console.print(shown)
-    if written:
-        console.print(f"written: {', '.join(map(str, written))}", style="dim")
+def finish(files: Files, console: Console) -> None:
+    """Tell people which files were written for them.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    if files.written:
+        console.print(f"written: {', '.join(map(str, files.written))}", style="dim")
+    files.complain()
 
 
 def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, object]) -> None:
@@ -66,9 +77,7 @@ def comparison(case: CaseFigures, outputs: Outputs, settings: Mapping[str, objec
     }
     if len(case.seeds) > 1:
         content["standings"] = [standing.to_json() for standing in case.standings()]
-    console = told(content, outputs.json_file)
-    written = _pictures([case], outputs) + _page([case], outputs, settings)
-    show(table.comparison(case), console, written)
+    _everywhere(table.comparison(case), content, [case], outputs, settings)
 
 
 def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, object],
@@ -80,33 +89,37 @@ def suite(cases: Sequence[CaseFigures], outputs: Outputs, about: Mapping[str, ob
     content = {"schema": standings.SCHEMA, **about, "cases": [case.to_json() for case in cases],
                "overall": [group.to_json() for group in whole],
                **({"leave_one_out": chosen.to_json()} if chosen else {})}  # fmt: skip
-    console = told(content, outputs.json_file)
-    written = _pictures(cases, outputs) + _page(cases, outputs, about)
     shown = [*map(table.comparison, cases), *map(table.overall, whole), *([left_out.table(chosen)] if chosen else [])]
-    show(Group(*shown), console, written)
+    _everywhere(Group(*shown), content, cases, outputs, about)
 
 
-def _pictures(cases: Sequence[CaseFigures], outputs: Outputs) -> list[Path]:
-    if outputs.plots is None:
-        return []
+def _everywhere(shown: RenderableType, content: Mapping[str, object], cases: Sequence[CaseFigures], outputs: Outputs,
+                settings: Mapping[str, object]) -> None:  # fmt: skip
+    console, files = reader(outputs.json_file), Files()
+    console.print(shown)
+    files.json(content, outputs.json_file)
+    if outputs.plots is not None:
+        with files.to("--plots", outputs.plots):
+            files.written += _pictures(cases, outputs.plots)
+    if outputs.report is not None:
+        from planner.simulation.report.html import write_comparison
+
+        with files.to("--report", outputs.report):
+            write_comparison(outputs.report, cases, settings)
+            files.written.append(outputs.report)
+    finish(files, console)
+
+
+def _pictures(cases: Sequence[CaseFigures], folder: Path) -> list[Path]:
     from planner.simulation.report import comparison_plots as plots
 
-    outputs.plots.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if len(cases) == 1:
-        return [plots.write(plots.case(cases[0]), outputs.plots / "comparison.png")]
+        return [plots.write(plots.case(cases[0]), folder / "comparison.png")]
     figures = {f"overall {group.title}": plots.overall(group) for group in standings.groups(cases)}
     figures |= {case.title: plots.case(case) for case in cases}
-    return [plots.write(figure, outputs.plots / f"{_file_name(title)}.png") for title, figure in figures.items()]
+    return [plots.write(figure, folder / f"{_file_name(title)}.png") for title, figure in figures.items()]
 
 
 def _file_name(title: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-")
-
-
-def _page(cases: Sequence[CaseFigures], outputs: Outputs, settings: Mapping[str, object]) -> list[Path]:
-    if outputs.report is None:
-        return []
-    from planner.simulation.report.html import write_comparison
-
-    write_comparison(outputs.report, cases, settings)
-    return [outputs.report]

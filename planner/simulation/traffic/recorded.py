@@ -178,7 +178,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             line = block.first_line + offset
             try:
                 row = json.loads(text)
-            except ValueError as problem:  # also bytes that are no UTF-8
+            except (ValueError, RecursionError) as problem:  # also bytes that are no UTF-8
                 raise at_line(path, line, f"not JSON: {problem}") from problem
             if not isinstance(row, dict):
                 raise at_line(path, line, f"{type(row).__name__} where a JSON object is due")
