@@ -11,10 +11,10 @@ from dataclasses import replace
 from planner.core.correction import Correction
 from planner.core.histogram import mean_of
 from planner.core.memory import turn_page
-from planner.core.policy import Policy, Pool
+from planner.core.policy import Policy
 from planner.core.proposal import Proposal
 from planner.core.state import PlannerState
-from planner.core.types import DemandForecast, Observation, Reason, Role, Window
+from planner.core.types import DemandForecast, Observation, Reason, Window
 from predictors import registry
 from predictors.api import Predictor
 
