@@ -18,7 +18,7 @@ from planner.core.histogram import Histogram
 from planner.core.memory import faded, remember
 from planner.core.policy import Policy
 from planner.core.proposal import Proposal
-from planner.core.state import PlannerState
+from planner.core.state import PlannerState, Wish
 from planner.core.supply import Supply, counted, make_up, planned, told
 from planner.core.types import Adjustment, Decision, Observation, PoolReading, Reason, Role
 
@@ -60,8 +60,8 @@ def _conclude(
 ) -> tuple[Decision, PlannerState]:
     """Bring the wanted fleet under the operator's rules and write down why."""
     hold_s = policy.stabilization_s if policy.law == "slo" else 0.0
-    recent = tuple(wish for wish in state.recent if wish[0] > seen.at - hold_s) if hold_s else ()
-    allowed, adjustments = constrain(policy, proposal.wanted, [wish for _, wish in recent], proposal.worth)
+    recent = tuple(wish for wish in state.recent if wish.until > seen.at) if hold_s else ()
+    allowed, adjustments = constrain(policy, proposal.wanted, [wish.replicas for wish in recent], proposal.worth)
     fleet, more = _made_up(policy, state, seen, allowed)
     decision = Decision(
         at=seen.at,
@@ -76,8 +76,15 @@ def _conclude(
         notes=(*proposal.unreachable, *proposal.notes, *told(policy, state.supply, seen)),
     )
     state = replace(state, asked=fleet, made_up={a.pool: a.after - a.before for a in more})
-    to_hold = proposal.wanted if proposal.to_hold is None else proposal.to_hold
-    return decision, replace(state, recent=(*recent, (seen.at, dict(to_hold))))
+    return decision, replace(state, recent=(*recent, *_to_hold(policy, proposal, seen.at, hold_s)))
+
+
+def _to_hold(policy: Policy, proposal: Proposal, at: float, hold_s: float) -> tuple[Wish, ...]:
+    """What a load asks for is held through the stabilization window, what a backlog adds for an interval."""
+    if proposal.lasting is None:
+        return (Wish(at, at + hold_s, dict(proposal.wanted)),)
+    rush_s = min(hold_s, policy.interval_s)
+    return Wish(at, at + hold_s, dict(proposal.lasting)), Wish(at, at + rush_s, dict(proposal.wanted))
 
 
 def _made_up(policy: Policy, state: PlannerState, seen: Observation,
@@ -108,7 +115,7 @@ def _hold(policy: Policy, state: PlannerState, seen: Observation, reason: Reason
 def _requested(state: PlannerState, seen: Observation) -> dict[str, int]:
     """What was asked for: by the platform's word where it gives one, else by ours; before our first, what was found."""
     asked = dict(state.asked or {})
-    found = state.recent[0][1] if state.asked is None and state.recent else {}
+    found = state.recent[0].replicas if state.asked is None and state.recent else {}
     for name, reading in seen.pools.items():
         if reading.requested_known:
             asked[name] = reading.requested
@@ -140,7 +147,7 @@ def _set_back(policy: Policy, state: PlannerState, at: float) -> PlannerState:
         state,
         at=at,
         decided_at=None if state.decided_at is None else at - policy.interval_s,
-        recent=tuple((min(when, at), wanted) for when, wanted in state.recent),
+        recent=tuple(Wish(min(w.at, at), min(w.until, at + policy.stabilization_s), w.replicas) for w in state.recent),
         supply={name: replace(known, newest_at=None) for name, known in state.supply.items()},
         predictors={},
     )
@@ -164,7 +171,7 @@ def _take_in(policy: Policy, state: PlannerState, seen: Observation) -> PlannerS
         state = replace(state, asked=_met_again(state.asked, seen))
     if state.decided_at is None:  # a start that knows nothing keeps what it found for a stabilization window
         found = {name: reading.requested for name, reading in seen.pools.items()}
-        state = replace(state, decided_at=seen.at, recent=((seen.at, found),))
+        state = replace(state, decided_at=seen.at, recent=(Wish(seen.at, seen.at + policy.stabilization_s, found),))
     return replace(
         state,
         at=seen.at,

@@ -46,13 +46,13 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     if answers > 0:
         load = load.plus(0.0, answers)
         parts = slo.models(policy.pools, policy.sla, load, state.slowness)
-    to_hold = None
+    lasting = None
     if extra > 0:
-        to_hold = _wanted(policy, state, seen, parts, load)
+        lasting = _wanted(policy, state, seen, parts, load)
         load = load.plus(extra)
         parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     proposal = _proposal(policy, state, seen, parts, load, forecast, Reason.SIZED)
-    return replace(proposal, notes=crowd_note(crowded), to_hold=to_hold), replace(state, load=load)
+    return replace(proposal, notes=crowd_note(crowded), lasting=lasting), replace(state, load=load)
 
 
 def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | None:
@@ -75,16 +75,16 @@ def react(policy: Policy, state: PlannerState, seen: Observation) -> Proposal | 
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     extra = backlog_rate(policy, state, seen, load, parts, sure)
     answers = crowd_rate(policy, state, seen, load, crowded)
-    lasting = (load.at(sure) if more else load).plus(0.0, answers)
+    calm = (load.at(sure) if sure > load.mean_rate else load).plus(0.0, answers)
     sudden = (load.at(sure + extra) if more else load).plus(0.0, answers)
     parts = slo.models(policy.pools, policy.sla, sudden, state.slowness)
     urgent = _proposal(policy, state, seen, parts, sudden, None, Reason.FAST_PATH)
     wanted = {name: max(n, asked.get(name, 0)) for name, n in urgent.wanted.items()}
     if wanted == asked:
         return None
-    parts = slo.models(policy.pools, policy.sla, lasting, state.slowness)
-    to_hold = _wanted(policy, state, seen, parts, lasting)
-    return replace(urgent, wanted=wanted, notes=crowd_note(crowded), to_hold=to_hold)
+    parts = slo.models(policy.pools, policy.sla, calm, state.slowness)
+    lasting = _wanted(policy, state, seen, parts, calm)
+    return replace(urgent, wanted=wanted, notes=crowd_note(crowded), lasting=lasting)
 
 
 def _learnt(policy: Policy, state: PlannerState, rate: float | None) -> PlannerState:
@@ -135,7 +135,9 @@ def _proposal(policy: Policy, state: PlannerState, seen: Observation, parts: Map
 
 def _wanted(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel],
             load: Load) -> dict[str, int]:  # fmt: skip
-    """Replicas for a load, by the models of its pools: the most that any promise asks for."""
+    """Replicas for a load, by the models of its pools: the most that any promise asks for; none without requests."""
+    if load.mean_rate <= LEAST_RATE:
+        return dict.fromkeys((pool.name for pool in policy.pools), 0)
     if not policy.tuning.joint:
         return slo.fewest(policy.pools, policy.sla, parts)
     asked = slo.by_promise(policy.sla, parts)

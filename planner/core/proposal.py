@@ -19,4 +19,4 @@ class Proposal:
     worth: Callable[[str, int], float] | None = None  # missed requests per second with n replicas in a pool
     unreachable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    to_hold: Mapping[str, int] | None = None  # what must outlive the stabilization window; None: what is wanted
+    lasting: Mapping[str, int] | None = None  # of what is wanted, without what a backlog asks for; None: all of it

@@ -12,7 +12,7 @@ from planner.core.codec import to_json
 from planner.core.policy import Policy
 from planner.core.state import PlannerState
 
-SCHEMA = "sla-planner/state.v4"
+SCHEMA = "sla-planner/state.v5"
 
 
 def policy_hash(policy: Policy) -> str:

@@ -37,6 +37,15 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """Replicas that were wanted: no later decision goes below them before the time is over."""
+
+    at: float
+    until: float
+    replicas: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class PlannerState:
     """Everything ``decide`` carries from one observation to the next."""
 
@@ -55,7 +64,7 @@ class PlannerState:
     answering: float | None = None  # answer tokens per second offered, over as long as an answer takes
     crowd: float = 0.0  # sequences in decode beyond what the ITL target allows, at the last full decision
     load: Load | None = None  # what the last full decision was made for
-    recent: tuple[tuple[float, Mapping[str, int]], ...] = ()  # (when, what was wanted for longer than an overload)
+    recent: tuple[Wish, ...] = ()  # those that are still held
 
     @property
     def slowness(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from planner import words
 from planner.adapters.decision_log import About
 from planner.core.codec import to_json
 from planner.core.policy import Policy
+from planner.core.state import Wish
 from planner.core.types import Reason
 from planner.ports import Step
 from planner.replay import sentences
@@ -26,7 +27,7 @@ Sections = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A number that a wish of the past keeps up, until that wish is older than the stabilization window."""
+    """A number that a wish of the past keeps up, until that is held no longer."""
 
     pool: str
     replicas: int
@@ -176,19 +177,20 @@ def _turning(recording: Recording, index: int, policy: Policy, progress: Progres
     return Turning(
         same=same,
         what_ifs=what_ifs(policy, last.before, last.step.seen) if full and is_full(last.decision) else (),
-        holds=_holds(last.before.recent, last.step, policy),
+        holds=_holds(last.before.recent, last.step),
         planned_rate=max(last.before.load.rates) if last.before.load is not None and not full else None,
     )
 
 
-def _holds(recent: tuple[tuple[float, Mapping[str, int]], ...], step: Step, policy: Policy) -> tuple[Hold, ...]:
-    """For every number that was stabilized: the youngest wish that keeps it up."""
+def _holds(recent: tuple[Wish, ...], step: Step) -> tuple[Hold, ...]:
+    """For every number that was stabilized: the wish that keeps it up longest."""
     found = []
     for moved in step.decision.adjustments:
         if moved.reason is Reason.STABILIZATION:
-            wishes = [at for at, wish in recent if wish.get(moved.pool, 0) >= moved.after]
+            wishes = [wish for wish in recent if wish.replicas.get(moved.pool, 0) >= moved.after]
             if wishes:
-                found.append(Hold(moved.pool, moved.after, max(wishes), max(wishes) + policy.stabilization_s))
+                longest = max(wishes, key=lambda wish: wish.until)
+                found.append(Hold(moved.pool, moved.after, longest.at, longest.until))
     return tuple(found)
 
 

@@ -342,6 +342,27 @@ ticks = st.lists(st.one_of(st.none(), st.floats(0.0, 3000.0)), min_size=1, max_s
 bounds = st.tuples(st.integers(0, 4), st.integers(4, 40))
 
 
+looks = st.tuples(
+    st.sampled_from([0.0, 0.0, 0.2, 5.0, 80.0]),  # requests per second
+    st.sampled_from([0.0, 3.0, 5000.0]),  # waiting
+    st.sampled_from([0.0, 40.0, 9000.0]),  # in decode
+    st.sampled_from([0.004, 0.3]),  # ITL in seconds
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(looks, min_size=20, max_size=60), st.sampled_from([0.0, 3.0, 1000.0]))
+def test_queues_and_crowds_of_any_size_are_answered_within_bounds(scenes, doubt):
+    """Also where no request comes: what waits and what decodes may be all that is left of a load."""
+    pools = tuple(replace(pool, min_replicas=1, max_replicas=9) for pool in (PREFILL, DECODE))
+    planner, asked = Planner(policy(pools=pools, tuning=Tuning(fast_doubt=doubt))), dict(FLEET)
+    for i, (rate, waiting, running, itl) in enumerate(scenes):
+        told = crowded(rate, running, itl, 5.0 * i, asked)
+        prefill = replace(told.pools["prefill"], waiting=waiting)
+        asked = dict(planner.step(replace(told, pools={**told.pools, "prefill": prefill})).replicas)
+        assert all(1 <= n <= 9 for n in asked.values())
+
+
 @settings(max_examples=60, deadline=None)
 @example([None, None, 5e-324], (0, 4), (0, 4), 2, "slo", 1)  # a rate that vanishes when it is multiplied
 @example([None, None, 1e-9], (0, 4), (0, 4), 2, "slo", 1)  # on the edge of vanishing
