@@ -40,7 +40,7 @@ def propose(policy: Policy, state: PlannerState, seen: Observation) -> tuple[Pro
     parts = slo.models(policy.pools, policy.sla, load, state.slowness)
     state = _priced(policy, state, parts, load)
     forecast = demand.said(path, load, horizon_s)
-    crowded, extra = crowd(policy, seen, parts), backlog_rate(policy, state, seen, load, parts, rate)
+    crowded, extra = crowd(policy, state, seen, parts), backlog_rate(policy, state, seen, load, parts, rate)
     answers = crowd_rate(policy, state, seen, load, crowded)
     state = replace(state, crowd=crowded)
     if answers > 0:

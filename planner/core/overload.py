@@ -15,7 +15,7 @@ from planner.core.sizing.model import PoolModel
 from planner.core.state import PlannerState
 from planner.core.supply import Supply
 from planner.core.tuning import SUDDEN_CROWD
-from planner.core.types import Observation, Role
+from planner.core.types import Observation, PoolReading, Role
 
 
 def waiting(policy: Policy, seen: Observation, load: Load) -> float:
@@ -44,16 +44,22 @@ def backlog_rate(policy: Policy, state: PlannerState, seen: Observation, load: L
     return (backlog + grows) / policy.interval_s
 
 
-def crowd(policy: Policy, seen: Observation, parts: Mapping[str, PoolModel]) -> float:
+def crowd(policy: Policy, state: PlannerState, seen: Observation, parts: Mapping[str, PoolModel]) -> float:
     """Sequences in decode beyond what the ITL target allows the replicas that are ready, where tokens are late by it.
 
     As many requests came as were foreseen, and their answers are longer: nothing waits, and no answer that has ended
-    tells yet. Replicas that end their last answers are not ready any more, but not slow either.
+    tells yet. Replicas that end their last answers are not ready any more, but not slow either. Where a pool does not
+    tell what it decodes, or how fast, the crowd is what it was at the last full decision.
     """
     beyond = 0.0
-    for group in _slow(policy, seen):
-        room = sum(seen.pools[pool.name].ready * mix.held(parts[pool.name]) for pool in group)
-        beyond += max(0.0, sum(seen.pools[pool.name].running or 0.0 for pool in group) - room)
+    for group in _decoding(policy, seen):
+        readings = [seen.pools[pool.name] for pool in group]
+        running = [reading.running for reading in readings if reading.running is not None]
+        if len(running) < len(group) or any(reading.step_seconds is None for reading in readings):
+            return state.crowd
+        if _is_late(policy, readings):
+            room = sum(seen.pools[pool.name].ready * mix.held(parts[pool.name]) for pool in group)
+            beyond += max(0.0, sum(running) - room)
     return policy.tuning.backlog * beyond
 
 
@@ -65,17 +71,17 @@ def crowd_rate(policy: Policy, state: PlannerState, seen: Observation, load: Loa
     if now <= 0:
         return 0.0
     grows = max(0.0, now - state.crowd) / policy.interval_s
-    help_in_s = max(_help_in_s(policy, state, seen, group) for group in _slow(policy, seen))
+    help_in_s = max((_help_in_s(policy, state, seen, group) for group in _decoding(policy, seen)), default=0.0)
     return (now + grows * help_in_s) / (load.output_tokens.mean * policy.sla.itl_s)
 
 
 def sudden_crowd(policy: Policy, state: PlannerState, seen: Observation, load: Load) -> float:
     """A ``crowd`` that has grown by more than chance since the last full decision; 0 without one."""
-    slow = _slow(policy, seen)
-    if not slow:
+    groups = [[seen.pools[pool.name] for pool in group] for group in _decoding(policy, seen)]
+    if not any(_is_late(policy, readings) for readings in groups):
         return 0.0
-    now = crowd(policy, seen, slo.models(policy.pools, policy.sla, load, state.slowness))
-    running = sum(seen.pools[pool.name].running or 0.0 for group in slow for pool in group)
+    running = sum(reading.running or 0.0 for readings in groups for reading in readings)
+    now = crowd(policy, state, seen, slo.models(policy.pools, policy.sla, load, state.slowness))
     return now if now - state.crowd > SUDDEN_CROWD * running else 0.0
 
 
@@ -86,14 +92,17 @@ def crowd_note(crowded: float) -> tuple[str, ...]:
     return (f"{crowded:.0f} sequences in decode beyond what the ITL target allows: sized for them too",)
 
 
-def _slow(policy: Policy, seen: Observation) -> list[tuple[Pool, ...]]:
-    """Decoding pools, by role, whose tokens took longer than the ITL target on the mean of the window."""
-    found = []
-    for group in _seen(policy, seen, (Role.DECODE, Role.AGGREGATED)):
-        steps = [told for pool in group if (told := seen.pools[pool.name].step_seconds) is not None]
-        if sum(step.total for step in steps) > policy.sla.itl_s * sum(step.count for step in steps):
-            found.append(group)
-    return found
+def _is_late(policy: Policy, readings: Sequence[PoolReading]) -> bool:
+    """Whether tokens took longer than the ITL target on the mean of the window, as far as pools tell."""
+    steps = [reading.step_seconds for reading in readings if reading.step_seconds is not None]
+    return sum(step.total for step in steps) > policy.sla.itl_s * sum(step.count for step in steps)
+
+
+def _decoding(policy: Policy, seen: Observation) -> list[tuple[Pool, ...]]:
+    """Pools with replicas that decode, grouped by role."""
+    groups = _seen(policy, seen, (Role.DECODE, Role.AGGREGATED))
+    serving = [tuple(pool for pool in group if seen.pools[pool.name].ready > 0) for group in groups]
+    return [group for group in serving if group]
 
 
 def _seen(policy: Policy, seen: Observation, roles: Sequence[Role]) -> list[tuple[Pool, ...]]:

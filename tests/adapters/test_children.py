@@ -6,32 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from planner.adapters.children import Child, end, kill, spawn
+from tests.adapters.patience import SOON, runs, until
 
-SOON = 15.0  # far more than any step takes; a loaded machine is no failure
 CORE = f"{sys.executable} -c 'import time; time.sleep(600)' & echo $! > core.pid;"
 """An engine in a process of its own, as servers of models start them."""
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {SOON:g} s for: {what}"
-        time.sleep(0.02)
 
 
 class Rig:

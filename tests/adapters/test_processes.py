@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from planner.adapters.advisory import Advisory
 from planner.adapters.processes import Event, ProcessFleet, What, Worker
 from planner.core.types import Decision, Reason
 from planner.ports import TargetError
+from tests.adapters.patience import SOON, runs, until
 
 SERVER = textwrap.dedent(
     """
@@ -50,18 +51,10 @@ SERVER = textwrap.dedent(
     server.server_close()
     """
 )
-SOON = 15.0  # far more than any step takes; a loaded machine is no failure
 
 
 def asked(**replicas: int) -> Decision:
     return Decision(0.0, replicas, replicas, Reason.SIZED)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {SOON:g} s for: {what}"
-        time.sleep(0.02)
 
 
 class Rig:
@@ -99,14 +92,6 @@ def get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=SOON) as reply:
         text: str = reply.read().decode()
     return text
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,10 @@ def test_shipped_suites_make_sense(name: str, tmp_path: Path):
 
     assert not found.skipped
     assert {case.name for case in found.cases} == set(suite.cases)
+
+
+def test_the_drawn_worlds_are_what_their_script_draws():
+    """Nobody has chosen among them, or changed one since."""
+    script = Path(__file__).parents[2] / "scripts" / "draw_worlds.py"
+    made = subprocess.run((sys.executable, str(script)), capture_output=True, text=True, check=True, encoding="utf-8")
+    assert made.stdout == resources.path("suites", "drawn.yaml").read_text(encoding="utf-8")

@@ -258,6 +258,19 @@ def test_answers_that_grow_longer_are_seen_before_they_end():
     assert grown[-1].replicas["prefill"] == 2
 
 
+def test_a_crowd_that_is_not_seen_for_once_is_still_there():
+    planner, fleet = Planner(policy()), {"prefill": 2, "decode": 2}
+    fed(planner, [20.0] * 240, fleet=fleet)
+    for i in range(13):
+        planner.step(crowded(20.0, 2000.0, 0.04, 1200.0 + 5.0 * i, fleet))
+    before = planner.state.crowd
+    assert before > 0
+    for i in range(13, 26):
+        told = crowded(20.0, 2000.0, 0.04, 1200.0 + 5.0 * i, fleet)
+        planner.step(replace(told, pools={**told.pools, "decode": PoolReading(2, 2)}))
+    assert planner.state.crowd == before
+
+
 def test_many_sequences_within_the_itl_target_are_no_crowd():
     """Replicas that end their last answers are counted in what runs, not in what is ready."""
     planner = Planner(policy())
